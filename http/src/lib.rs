@@ -1,0 +1,1 @@
+//! Idempotency as a tower layer.

@@ -1,0 +1,1 @@
+//! The searches live in `tests/`.

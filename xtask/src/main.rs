@@ -1,0 +1,2 @@
+//! The contributor's index.
+fn main() {}
