@@ -1,7 +1,7 @@
 //! [`Fingerprint`]: what a request is, in 33 bytes.
 
 /// A versioned SHA-256 over the canonical request.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Fingerprint {
     version: u8,
     digest: [u8; 32],

@@ -1,6 +1,9 @@
 //! [`Scope`] and [`Key`]: whose key it is, and the key; together the name of one slot.
 
 use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use thiserror::Error;
 
@@ -139,7 +142,7 @@ impl fmt::Debug for Scope {
 /// A store uses [`SlotKey::as_bytes`] whole; one that wants columns takes them from
 /// [`SlotKey::scope_parts`] and [`SlotKey::key`]. `Debug` shows prefixes only.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SlotKey(Box<[u8]>);
+pub struct SlotKey(Arc<[u8]>);
 
 impl SlotKey {
     /// The longest encoding, in bytes.
@@ -192,6 +195,19 @@ impl SlotKey {
     #[must_use]
     pub fn key(&self) -> &str {
         parts(&self.0).1
+    }
+}
+
+impl Serialize for SlotKey {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for SlotKey {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let bytes = crate::slot::from_hex(from)?;
+        Self::from_bytes(&bytes).map_err(serde::de::Error::custom)
     }
 }
 
@@ -258,6 +274,14 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .iter()
         .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
         .map(char::from)
+        .collect()
+}
+
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?))
         .collect()
 }
 

@@ -1,0 +1,382 @@
+//! [`LeaseCall`]: what an owner does with its lease, and [`Resolve`]: what an operator does
+//! without one.
+//!
+//! Every change is conditional on the revision that the owner knows. Where another state lies in
+//! the slot, the owner token tells whether it is the owner's own doing (a renewal elsewhere, an
+//! answer that was lost) or somebody else's: then nothing is changed and the owner is told
+//! [`Stale`].
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use crate::begin::MAX_ROUNDS;
+use crate::decision::Replay;
+use crate::error::SlotError;
+use crate::head::{Record, State};
+use crate::key::SlotKey;
+use crate::machine::{Machine, Step};
+use crate::policy::{Lapse, Policy, Usage};
+use crate::slot::{Body, Expect, NewSlot, Owner, Put, Rev, Slot, Swap, Swapped, Verdict};
+use crate::time::Timestamp;
+use crate::token::{LeaseToken, Published};
+
+/// What an owner can do with its lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Store the outcome and start the retention; under [`Usage::WhileActive`], vacate the slot.
+    /// Accepted also after a lapse or a release, while nobody took over.
+    Finish(Body),
+    /// Like `Finish`, for an outcome that cannot be stored: duplicates are told `Unknown`.
+    FinishUnstorable,
+    /// The owner cannot tell what came of it: duplicates are told `Unknown` until it is resolved.
+    Fence,
+    /// Prolong the lease by the policy's lease from now, up to its ceiling.
+    Renew,
+    /// Record interim state for duplicates and for the next attempt. Prolongs like `Renew`.
+    Publish(Body),
+    /// Give the slot back after a failure. The key stays bound to the payload.
+    Release,
+    /// Give up the binding, too, since nothing was done. A first attempt only: a later one
+    /// releases, since an earlier one may have executed.
+    Forget,
+}
+
+/// What came of a [`Verb`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[must_use]
+pub enum LeaseReply {
+    /// The lease goes on, with this token.
+    Held(LeaseToken),
+    /// It is done, now or by an earlier ask whose answer was lost.
+    Ended,
+    /// The lease has reached its ceiling and is not prolonged.
+    Ceiling,
+    /// The lease is not this owner's any more, and nothing was changed.
+    Stale(Stale),
+}
+
+/// What an owner is told that lost its lease.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stale {
+    /// The outcome that is stored, where there is one for the same payload.
+    pub winner: Option<Replay>,
+}
+
+/// An owner's [`Verb`] on its way. A [`Machine`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LeaseCall {
+    token: LeaseToken,
+    verb: Verb,
+    /// The revision of the ask that is under way.
+    rev: Rev,
+    /// The span that the ask under way prolongs the lease by.
+    lease_for: Duration,
+    rounds: u8,
+}
+
+type Replied = Result<LeaseReply, SlotError>;
+
+impl LeaseCall {
+    /// `verb` by the owner of `token`.
+    #[must_use]
+    pub fn new(token: LeaseToken, verb: Verb) -> Self {
+        let verb = match verb {
+            Verb::Forget if token.attempt > 1 => Verb::Release,
+            verb => verb,
+        };
+        Self {
+            token,
+            verb,
+            rev: Rev::NIL,
+            lease_for: Duration::ZERO,
+            rounds: 0,
+        }
+    }
+
+    fn ask(&mut self, fresh: Rev) -> Step<Replied> {
+        let Some(put) = self.put(fresh) else {
+            return Step::Ask(Swap::read(self.token.slot.clone()));
+        };
+        self.rev = fresh;
+        let expect = Expect::Rev(self.token.rev);
+        Step::Ask(Swap {
+            slot: self.token.slot.clone(),
+            expect,
+            put,
+        })
+    }
+
+    /// What the verb leaves in the slot; `None` where that depends on state not read yet.
+    fn put(&mut self, fresh: Rev) -> Option<Put> {
+        let published = match &self.token.published {
+            Published::Known(published) => Some(published.clone()),
+            Published::Unread => None,
+        };
+        let (state, body) = match &self.verb {
+            Verb::Finish(_) | Verb::FinishUnstorable if self.vacates() => return Some(Put::Remove),
+            Verb::Forget => return Some(Put::Remove),
+            Verb::Finish(outcome) => (State::Completed, Some(outcome.clone())),
+            Verb::FinishUnstorable => (State::Unstorable, None),
+            Verb::Publish(state) => (State::InProgress, Some(state.clone())),
+            Verb::Fence => (State::Unknown, published?),
+            Verb::Renew => (State::InProgress, published?),
+            Verb::Release => (State::Released, published?),
+        };
+        let goes_on = state == State::InProgress;
+        let ended = matches!(state, State::Completed | State::Unstorable);
+        let policy = self.token.policy;
+        self.lease_for = if goes_on {
+            self.prolonged()
+        } else {
+            Duration::ZERO
+        };
+        let zero = (0, Timestamp::default(), Duration::ZERO);
+        let (fence, granted_at, lease) = match (goes_on, ended) {
+            (true, _) => (self.token.fence, self.token.granted_at, self.lease_for),
+            (_, true) => zero,
+            _ => (self.token.fence, self.token.granted_at, Duration::ZERO),
+        };
+        let record = Record {
+            state,
+            fingerprint: self.token.fingerprint,
+            owner: self.token.owner,
+            attempt: self.token.attempt,
+            fence,
+            granted_at,
+            lease,
+            tombstone: if ended {
+                policy.tombstone
+            } else {
+                Duration::ZERO
+            },
+            published: !ended && body.is_some(),
+            fences: policy.lapse == Lapse::Fence,
+        };
+        Some(Put::Slot(NewSlot {
+            rev: fresh,
+            lease_for: self.lease_for,
+            keep_for: policy.keep(),
+            head: record.encode(),
+            body: body.unwrap_or_default(),
+        }))
+    }
+
+    fn vacates(&self) -> bool {
+        self.token.policy.usage == Usage::WhileActive
+    }
+
+    /// A span that, counted from any moment of the live lease, ends before the ceiling; at least
+    /// the millisecond that a lease needs, which prolongs nothing.
+    fn prolonged(&self) -> Duration {
+        let ceiling = self.token.granted_at + self.token.policy.ceiling;
+        let room = ceiling.since(self.token.lease_until);
+        self.token
+            .policy
+            .lease
+            .min(room)
+            .max(Duration::from_millis(1))
+    }
+
+    fn at_ceiling(&self) -> bool {
+        self.token.seen_at.max(self.token.lease_until)
+            >= self.token.granted_at + self.token.policy.ceiling
+    }
+
+    fn won(&mut self, now: Timestamp) -> LeaseReply {
+        match &self.verb {
+            Verb::Publish(state) => self.token.published = Published::Known(Some(state.clone())),
+            Verb::Renew => {}
+            _ => return LeaseReply::Ended,
+        }
+        self.token.rev = self.rev;
+        self.token.seen_at = now;
+        self.token.lease_until = self.token.lease_until.max(now + self.lease_for);
+        LeaseReply::Held(self.token.clone())
+    }
+
+    fn lost(&mut self, slot: Option<Slot>, now: Timestamp, fresh: Rev) -> Step<Replied> {
+        let stale = |winner| Step::Done(Ok(LeaseReply::Stale(Stale { winner })));
+        let Some(slot) = slot else {
+            // Vacant is what these asked for; an earlier ask may have done it.
+            let removes = matches!(self.verb, Verb::Forget)
+                || self.vacates() && matches!(self.verb, Verb::Finish(_) | Verb::FinishUnstorable);
+            return if removes {
+                Step::Done(Ok(LeaseReply::Ended))
+            } else {
+                stale(None)
+            };
+        };
+        let record = match Record::decode(&slot.head) {
+            Ok(record) => record,
+            Err(error) => return Step::Done(Err(error)),
+        };
+        let mine = record.owner == self.token.owner && record.attempt == self.token.attempt;
+        let outcome = matches!(self.verb, Verb::Finish(_) | Verb::FinishUnstorable);
+        match (record.state, &self.verb) {
+            (State::InProgress, _) if mine => self.again(slot, &record, now, fresh),
+            // Nobody took over since: the outcome is known after all.
+            (State::Released, Verb::Fence) if mine => self.again(slot, &record, now, fresh),
+            (State::Released | State::Unknown, _) if mine && outcome => {
+                self.again(slot, &record, now, fresh)
+            }
+            // An earlier ask did it, and its answer was lost.
+            (State::Completed | State::Unstorable, _) if mine && outcome => {
+                Step::Done(Ok(LeaseReply::Ended))
+            }
+            (State::Released, Verb::Release | Verb::Forget) | (State::Unknown, Verb::Fence)
+                if mine =>
+            {
+                Step::Done(Ok(LeaseReply::Ended))
+            }
+            (State::Completed, _)
+                if record.fingerprint == self.token.fingerprint
+                    && !record.is_expired(&slot, now) =>
+            {
+                stale(Some(record.replay(slot, now)))
+            }
+            _ => stale(None),
+        }
+    }
+
+    /// Asks once more, now that the state of the owner's own slot is known.
+    fn again(&mut self, slot: Slot, record: &Record, now: Timestamp, fresh: Rev) -> Step<Replied> {
+        let LeaseToken {
+            slot: key, policy, ..
+        } = self.token.clone();
+        self.token = LeaseToken::found(slot, record, key, policy, now);
+        self.ask(fresh)
+    }
+}
+
+impl Machine for LeaseCall {
+    type Done = Replied;
+
+    fn start(&mut self, fresh: Rev) -> Step<Replied> {
+        if matches!(self.verb, Verb::Renew) && self.at_ceiling() {
+            return Step::Done(Ok(LeaseReply::Ceiling));
+        }
+        self.ask(fresh)
+    }
+
+    fn on_reply(&mut self, reply: Swapped, fresh: Rev) -> Step<Replied> {
+        match reply.verdict {
+            Verdict::Won => Step::Done(Ok(self.won(reply.now))),
+            Verdict::Lost(slot) => self.lost(slot, reply.now, fresh),
+        }
+    }
+}
+
+/// How an operator or the application settles an unknown outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// It was done, and this is the outcome.
+    Completed(Body),
+    /// It was not done: the key is free again, for any payload.
+    Vacant,
+}
+
+/// What came of a [`Resolve`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolved {
+    /// It is settled.
+    Done,
+    /// There is nothing in the slot.
+    Vacant,
+    /// The outcome is not unknown: a lease is live, an outcome is stored, or the key waits for a
+    /// retry. Nothing was changed.
+    NotUnknown,
+}
+
+/// Settles a slot whose outcome is unknown, or whose lease lapsed. A [`Machine`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Resolve {
+    slot: SlotKey,
+    resolution: Resolution,
+    policy: Policy,
+    /// Recognises its own write where the answer was lost.
+    id: Owner,
+    rounds: u8,
+}
+
+impl Resolve {
+    /// Settles `slot`; `id` has to be 128 fresh random bits.
+    #[must_use]
+    pub fn new(slot: SlotKey, resolution: Resolution, policy: Policy, id: Owner) -> Self {
+        Self {
+            slot,
+            resolution,
+            policy,
+            id,
+            rounds: 0,
+        }
+    }
+
+    fn settle(&mut self, slot: &Slot, record: Record, fresh: Rev) -> Step<Settled> {
+        self.rounds += 1;
+        if self.rounds >= MAX_ROUNDS {
+            return Step::Done(Err(SlotError::Contended));
+        }
+        let put = match &self.resolution {
+            Resolution::Vacant => Put::Remove,
+            Resolution::Completed(_) if self.policy.usage == Usage::WhileActive => Put::Remove,
+            Resolution::Completed(outcome) => Put::Slot(NewSlot {
+                rev: fresh,
+                lease_for: Duration::ZERO,
+                keep_for: self.policy.keep(),
+                head: Record {
+                    state: State::Completed,
+                    owner: self.id,
+                    fence: 0,
+                    granted_at: Timestamp::default(),
+                    lease: Duration::ZERO,
+                    tombstone: self.policy.tombstone,
+                    published: false,
+                    ..record
+                }
+                .encode(),
+                body: outcome.clone(),
+            }),
+        };
+        Step::Ask(Swap {
+            slot: self.slot.clone(),
+            expect: Expect::Rev(slot.rev),
+            put,
+        })
+    }
+}
+
+type Settled = Result<Resolved, SlotError>;
+
+impl Machine for Resolve {
+    type Done = Settled;
+
+    fn start(&mut self, _fresh: Rev) -> Step<Settled> {
+        Step::Ask(Swap::read(self.slot.clone()))
+    }
+
+    fn on_reply(&mut self, reply: Swapped, fresh: Rev) -> Step<Settled> {
+        let slot = match reply.verdict {
+            Verdict::Won => return Step::Done(Ok(Resolved::Done)),
+            // After an ask, vacant is its own doing or what it wanted anyway.
+            Verdict::Lost(None) if self.rounds > 0 && self.resolution == Resolution::Vacant => {
+                return Step::Done(Ok(Resolved::Done));
+            }
+            Verdict::Lost(None) => return Step::Done(Ok(Resolved::Vacant)),
+            Verdict::Lost(Some(slot)) => slot,
+        };
+        let record = match Record::decode(&slot.head) {
+            Ok(record) => record,
+            Err(error) => return Step::Done(Err(error)),
+        };
+        match record.state {
+            State::Unknown | State::Unstorable => self.settle(&slot, record, fresh),
+            State::InProgress if reply.now >= slot.lease_until => self.settle(&slot, record, fresh),
+            State::Completed if record.owner == self.id => Step::Done(Ok(Resolved::Done)),
+            _ => Step::Done(Ok(Resolved::NotUnknown)),
+        }
+    }
+}

@@ -1,0 +1,528 @@
+//! [`Slot`], [`Swap`] and [`apply`]: everything a store has to know, and the laws it obeys.
+//!
+//! A store does one thing: it compares something small, then puts, and hands back what defeated
+//! it. [`apply`] is the definition. A store that can lock a slot calls it; one that speaks SQL or
+//! Lua is tested against it.
+//!
+//! # The laws of `swap`
+//! 1. It is atomic for every other client.
+//! 2. [`Won`](Verdict::Won) if and only if the comparison held. Then the whole slot is replaced,
+//!    durably, before the call returns.
+//! 3. [`Lost`](Verdict::Lost) changes nothing and returns the slot that defeated it, never one
+//!    that is already gone.
+//! 4. Nothing is purged before `gone_at`, and no bound on size evicts anything earlier: a full
+//!    store fails loudly.
+//! 5. `head` and `body` come back byte for byte.
+//! 6. An error means that the outcome is unknown: the write may have happened. The caller asks
+//!    again with a fresh revision and recognises its own owner token.
+//! 7. Keys never alias.
+//! 8. One trip to the store a call.
+//!
+//! Boundaries are half-open: a slot is there while `now < gone_at`, a lease is live while
+//! `now < lease_until`. Deadlines never move back while a slot is replaced, even if the store's
+//! clock does.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::key::{SlotKey, hex, unhex};
+use crate::time::{Timestamp, as_millis};
+
+/// What lies in a slot. A store interprets `rev`, `lease_until` and `gone_at`, nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Names this state of the slot.
+    pub rev: Rev,
+    /// The lease is live while `now < lease_until`.
+    pub lease_until: Timestamp,
+    /// The slot is there while `now < gone_at`.
+    pub gone_at: Timestamp,
+    /// Core's record: small, versioned, opaque to stores.
+    pub head: Head,
+    /// The outcome or the interim state. Core never reads it.
+    pub body: Body,
+}
+
+/// One question to a store: if the slot is as expected, replace it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swap {
+    /// Which slot.
+    pub slot: SlotKey,
+    /// What has to lie there.
+    pub expect: Expect,
+    /// What shall lie there.
+    pub put: Put,
+}
+
+/// What has to lie in the slot for a [`Swap`] to win.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    /// Nothing, or something that is gone.
+    Vacant,
+    /// A slot of this revision that is not gone. [`Rev::NIL`] matches none: that asks only to
+    /// read.
+    Rev(Rev),
+}
+
+/// What a [`Swap`] leaves in the slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Put {
+    /// A new state of the slot.
+    Slot(NewSlot),
+    /// Nothing.
+    Remove,
+}
+
+/// A slot to be put: durations instead of deadlines, since the store's clock decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewSlot {
+    /// The new revision.
+    pub rev: Rev,
+    /// How long the lease shall live from now; zero ends it at once.
+    #[serde(with = "as_millis", rename = "lease_for_ms")]
+    pub lease_for: Duration,
+    /// How long the slot shall be kept from now.
+    #[serde(with = "as_millis", rename = "keep_for_ms")]
+    pub keep_for: Duration,
+    /// See [`Slot::head`].
+    pub head: Head,
+    /// See [`Slot::body`].
+    pub body: Body,
+}
+
+/// What a store answers to a [`Swap`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swapped {
+    /// The store's clock at the swap.
+    pub now: Timestamp,
+    /// Whether the swap won.
+    pub verdict: Verdict,
+}
+
+/// Whether a swap won; where it lost, what defeated it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The comparison held and the slot is replaced.
+    Won,
+    /// The comparison failed and nothing changed.
+    Lost(Option<Slot>),
+}
+
+/// The definition of `swap`: what every store does, atomically.
+pub fn apply(slot: &mut Option<Slot>, swap: &Swap, now: Timestamp) -> Swapped {
+    let there = slot.as_ref().filter(|slot| now < slot.gone_at);
+    let held = match (swap.expect, there) {
+        (Expect::Vacant, there) => there.is_none(),
+        (Expect::Rev(rev), there) => there.is_some_and(|slot| slot.rev == rev && rev != Rev::NIL),
+    };
+    if !held {
+        return Swapped {
+            now,
+            verdict: Verdict::Lost(there.cloned()),
+        };
+    }
+    let (lease_until, gone_at) = match &swap.put {
+        Put::Slot(new) => new.deadlines(there.map(|slot| (slot.lease_until, slot.gone_at)), now),
+        Put::Remove => Default::default(),
+    };
+    *slot = match &swap.put {
+        Put::Slot(NewSlot {
+            rev, head, body, ..
+        }) => Some(Slot {
+            rev: *rev,
+            lease_until,
+            gone_at,
+            head: *head,
+            body: body.clone(),
+        }),
+        Put::Remove => None,
+    };
+    Swapped {
+        now,
+        verdict: Verdict::Won,
+    }
+}
+
+impl NewSlot {
+    /// `lease_until` and `gone_at` of this slot where it replaces one with the given deadlines:
+    /// never earlier than those, save that a lease of zero is over now.
+    #[must_use]
+    pub fn deadlines(
+        &self,
+        replaced: Option<(Timestamp, Timestamp)>,
+        now: Timestamp,
+    ) -> (Timestamp, Timestamp) {
+        let (lease_until, gone_at) = replaced.unwrap_or_default();
+        let lease_until = if self.lease_for.is_zero() {
+            now
+        } else {
+            lease_until.max(now + self.lease_for)
+        };
+        (lease_until, gone_at.max(now + self.keep_for))
+    }
+}
+
+impl Swap {
+    /// A question that changes nothing: it loses, and so returns the slot.
+    #[must_use]
+    pub fn read(slot: SlotKey) -> Self {
+        Self {
+            slot,
+            expect: Expect::Rev(Rev::NIL),
+            put: Put::Remove,
+        }
+    }
+}
+
+/// Names one state of a slot: 128 random bits, fresh for every ask.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rev([u8; 16]);
+
+/// Names the owner of a lease: 128 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Owner([u8; 16]);
+
+impl Rev {
+    /// Matches no slot.
+    pub const NIL: Self = Self([0; 16]);
+}
+
+macro_rules! token {
+    ($name:ident) => {
+        impl $name {
+            /// From 16 random bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 16 bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        /// The first two bytes: enough to tell two apart in a test's output, too little to use.
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({}...)"), hex(&self.0[..2]))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&hex(&self.0))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                from_hex(from)?
+                    .try_into()
+                    .map(Self)
+                    .map_err(|_| serde::de::Error::custom("expected 32 hex digits"))
+            }
+        }
+    };
+}
+token!(Rev);
+token!(Owner);
+
+/// Core's record of a slot, at most [`Head::MAX_BYTES`] bytes, held in place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    length: u8,
+    bytes: [u8; Self::MAX_BYTES],
+}
+
+impl Head {
+    /// The most bytes. Every version of the record fits.
+    pub const MAX_BYTES: usize = 111;
+
+    /// Takes the bytes that a store kept; `None` where there are too many.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut head = Self {
+            length: u8::try_from(bytes.len()).ok()?,
+            bytes: [0; Self::MAX_BYTES],
+        };
+        head.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(head)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+
+    /// Appends; the largest record, 101 bytes, fits.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let end = usize::from(self.length) + bytes.len();
+        self.bytes[usize::from(self.length)..end].copy_from_slice(bytes);
+        self.length = end as u8;
+    }
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self {
+            length: 0,
+            bytes: [0; Self::MAX_BYTES],
+        }
+    }
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Head({} bytes)", self.length)
+    }
+}
+
+impl Serialize for Head {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex(self.as_bytes()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Head {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::from_bytes(&from_hex(from)?)
+            .ok_or_else(|| serde::de::Error::custom("a head is at most 111 bytes"))
+    }
+}
+
+/// Bytes that are shared, never copied: an outcome, or interim state. `Debug` shows the length.
+#[derive(Clone, Default)]
+pub struct Body {
+    shared: Option<Arc<[u8]>>,
+    start: usize,
+    end: usize,
+}
+
+impl Body {
+    /// A part of shared bytes.
+    ///
+    /// # Panics
+    /// Where the range lies outside of `shared`.
+    #[must_use]
+    pub fn part(shared: Arc<[u8]>, range: std::ops::Range<usize>) -> Self {
+        assert!(
+            range.start <= range.end && range.end <= shared.len(),
+            "the range lies outside"
+        );
+        Self {
+            shared: Some(shared),
+            start: range.start,
+            end: range.end,
+        }
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.shared
+            .as_ref()
+            .map_or(&[], |shared| &shared[self.start..self.end])
+    }
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Body {}
+
+impl From<Arc<[u8]>> for Body {
+    fn from(shared: Arc<[u8]>) -> Self {
+        Self {
+            end: shared.len(),
+            start: 0,
+            shared: Some(shared),
+        }
+    }
+}
+
+impl From<&[u8]> for Body {
+    fn from(bytes: &[u8]) -> Self {
+        if bytes.is_empty() {
+            Self::default()
+        } else {
+            Arc::<[u8]>::from(bytes).into()
+        }
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        bytes.as_slice().into()
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({} bytes)", self.len())
+    }
+}
+
+impl Serialize for Body {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex(self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from_hex(from).map(Self::from)
+    }
+}
+
+pub(crate) fn from_hex<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    let text = std::borrow::Cow::<'_, str>::deserialize(from)?;
+    unhex(&text).ok_or_else(|| serde::de::Error::custom("expected hex digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Key, Scope};
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+    const AT: fn(u64) -> Timestamp = Timestamp::from_millis;
+    const A: Rev = Rev([1; 16]);
+    const B: Rev = Rev([2; 16]);
+
+    fn new(rev: Rev, lease: u64, keep: u64) -> Put {
+        let head = Head::from_bytes(b"head").unwrap();
+        let body = b"body"[..].into();
+        Put::Slot(NewSlot {
+            rev,
+            lease_for: MS(lease),
+            keep_for: MS(keep),
+            head,
+            body,
+        })
+    }
+
+    fn swap(expect: Expect, put: Put) -> Swap {
+        let slot = SlotKey::new(&Scope::new(["s"]).unwrap(), &Key::new("k").unwrap());
+        Swap { slot, expect, put }
+    }
+
+    fn filled() -> Option<Slot> {
+        let mut slot = None;
+        apply(&mut slot, &swap(Expect::Vacant, new(A, 10, 100)), AT(1000));
+        slot
+    }
+
+    #[test]
+    fn a_vacant_slot_is_filled_with_deadlines_of_the_stores_clock() {
+        let slot = filled().unwrap();
+        assert_eq!((slot.lease_until, slot.gone_at), (AT(1010), AT(1100)));
+        assert_eq!(
+            (slot.head.as_bytes(), &*slot.body),
+            (&b"head"[..], &b"body"[..])
+        );
+    }
+
+    #[test]
+    fn a_lost_swap_changes_nothing_and_returns_what_defeated_it() {
+        for expect in [Expect::Vacant, Expect::Rev(B), Expect::Rev(Rev::NIL)] {
+            for put in [new(B, 1, 1), Put::Remove] {
+                let mut slot = filled();
+                let reply = apply(&mut slot, &swap(expect, put), AT(1099));
+                assert_eq!(reply.verdict, Verdict::Lost(filled()));
+                assert_eq!(slot, filled());
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_is_there_until_the_instant_it_is_gone_and_not_at_it() {
+        let mut slot = filled();
+        let vacant = swap(Expect::Vacant, new(B, 1, 1));
+        assert_ne!(apply(&mut slot, &vacant, AT(1099)).verdict, Verdict::Won);
+        assert_eq!(apply(&mut slot, &vacant, AT(1100)).verdict, Verdict::Won);
+    }
+
+    #[test]
+    fn a_slot_that_is_gone_is_never_created_anew_by_its_revision() {
+        let mut slot = filled();
+        let reply = apply(&mut slot, &swap(Expect::Rev(A), new(B, 1, 1)), AT(1100));
+        assert_eq!(reply.verdict, Verdict::Lost(None));
+        assert_eq!(slot, filled());
+    }
+
+    #[test]
+    fn the_nil_revision_matches_nothing_not_even_itself() {
+        let mut slot = filled().map(|slot| Slot {
+            rev: Rev::NIL,
+            ..slot
+        });
+        let reply = apply(
+            &mut slot,
+            &swap(Expect::Rev(Rev::NIL), Put::Remove),
+            AT(1000),
+        );
+        assert_eq!(reply.verdict, Verdict::Lost(slot));
+    }
+
+    #[test]
+    fn remove_empties_the_slot() {
+        let mut slot = filled();
+        let reply = apply(&mut slot, &swap(Expect::Rev(A), Put::Remove), AT(1000));
+        assert_eq!((reply.verdict, slot), (Verdict::Won, None));
+    }
+
+    #[test]
+    fn deadlines_never_move_back_even_if_the_clock_does() {
+        let mut slot = filled();
+        apply(&mut slot, &swap(Expect::Rev(A), new(B, 10, 100)), AT(500));
+        let slot = slot.unwrap();
+        assert_eq!((slot.lease_until, slot.gone_at), (AT(1010), AT(1100)));
+    }
+
+    #[test]
+    fn a_lease_of_zero_is_over_now() {
+        let mut slot = filled();
+        apply(&mut slot, &swap(Expect::Rev(A), new(B, 0, 100)), AT(1003));
+        assert_eq!(slot.unwrap().lease_until, AT(1003));
+    }
+
+    #[test]
+    fn neither_debug_nor_errors_show_content() {
+        let text = format!("{:?}", filled().unwrap());
+        assert!(
+            !text.contains("body\"") && text.contains("Body(4 bytes)"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_slot_survives_json() {
+        let json = serde_json::to_string(&filled()).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Option<Slot>>(&json).unwrap(),
+            filled()
+        );
+        assert!(serde_json::from_str::<Body>("\"é0\"").is_err());
+    }
+}
