@@ -18,6 +18,16 @@ impl Fingerprint {
         Self { version, digest }
     }
 
+    /// Of a value, as JSON.
+    ///
+    /// # Errors
+    /// Where it cannot be serialised.
+    pub fn of_value(value: &(impl serde::Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
+        use sha2::Digest as _;
+        let bytes = serde_json::to_vec(value)?;
+        Ok(Self::from_parts(1, sha2::Sha256::digest(bytes).into()))
+    }
+
     /// The version of the rules that made it.
     #[must_use]
     pub const fn version(&self) -> u8 {

@@ -1,28 +1,43 @@
 //! The idempotency state machine.
 
+mod asynchronous;
 mod begin;
 mod decision;
 mod entropy;
 mod error;
+mod event;
 mod fingerprint;
 mod finish;
 mod head;
+mod idempotency;
+#[cfg(feature = "tokio")]
+mod keep_alive;
 mod key;
+mod lease;
 mod machine;
 mod memory;
 mod policy;
 mod slot;
 mod store;
+pub mod testing;
 mod time;
 mod token;
+#[cfg(feature = "tokio")]
+mod wait;
 
+pub use asynchronous::{AsyncLease, LeaseHandle};
 pub use begin::Begin;
 pub use decision::{Decision, InProgress, Replay};
 pub use entropy::Entropy;
 pub use error::{Cause, Error, LeaseError, SlotError, StoreError};
+#[cfg(feature = "tracing")]
+pub use event::TracingObserver;
+pub use event::{Event, EventKind, Observer};
 pub use fingerprint::Fingerprint;
 pub use finish::{LeaseCall, LeaseReply, Resolution, Resolve, Resolved, Stale, Verb};
+pub use idempotency::{Builder, Idempotency, RunError};
 pub use key::{Key, KeyError, Scope, SlotKey};
+pub use lease::Lease;
 pub use machine::{Machine, Step};
 pub use memory::MemoryStore;
 pub use policy::{Lapse, Policy, PolicyBuilder, PolicyError, Usage};

@@ -37,6 +37,7 @@ use crate::slot::{Rev, Swap, Swapped};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[must_use]
+#[allow(clippy::large_enum_variant)] // it lives for one step, on the stack
 pub enum Step<T> {
     /// Put this question to the store and give the reply to [`Machine::on_reply`].
     Ask(Swap),

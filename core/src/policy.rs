@@ -76,7 +76,6 @@ impl Policy {
 
     /// The `Idempotency-Key` pattern: the outcome is replayed for `retention`, counted from
     /// `finish`.
-    #[must_use]
     pub fn replay(retention: Duration) -> PolicyBuilder {
         PolicyBuilder::new(Usage::Replay, retention)
     }
@@ -87,7 +86,6 @@ impl Policy {
     ///
     /// The lease lives for all of `max` unless [`PolicyBuilder::lease`] sets a shorter one, to be
     /// renewed by a worker.
-    #[must_use]
     pub fn while_active(max: Duration) -> PolicyBuilder {
         PolicyBuilder::new(Usage::WhileActive, max)
     }

@@ -1,6 +1,5 @@
 //! [`Timestamp`] and [`Clock`]: a store's clock decides every deadline; nobody else's does.
 
-use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
@@ -102,8 +101,8 @@ impl Clock for SystemClock {
 }
 
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
-impl fmt::Debug for SystemClock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for SystemClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SystemClock")
     }
 }
