@@ -1,6 +1,7 @@
 //! The idempotency state machine.
 
 mod fingerprint;
+pub mod http;
 mod key;
 
 pub use fingerprint::Fingerprint;
