@@ -9,6 +9,7 @@ mod event;
 mod fingerprint;
 mod finish;
 mod head;
+pub mod http;
 mod idempotency;
 #[cfg(feature = "tokio")]
 mod keep_alive;
