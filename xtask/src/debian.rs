@@ -25,7 +25,7 @@ pub(crate) fn unpack(folder: &str, packages: &[String]) -> Result<PathBuf, Strin
     }
     let home = toolchain::tools().join(folder);
     let archives = home.join("packages");
-    let files = home.join("root");
+    let files = home.join("files");
     // What an interrupted try left behind is not to be trusted.
     let _ = fs::remove_dir_all(&home);
     make(&archives)?;
@@ -89,7 +89,7 @@ fn download(package: &str, archives: &Path) -> Result<PathBuf, String> {
 fn wrapper(home: &Path) -> Result<PathBuf, String> {
     let path = home.join("rustc");
     let script = "#!/bin/sh\n\
-        here=$(cd \"$(dirname \"$0\")\" && pwd)/root/usr\n\
+        here=$(cd \"$(dirname \"$0\")\" && pwd)/files/usr\n\
         for folder in \"$here\"/lib/*-linux-gnu* \"$here\"/lib/llvm-*/lib; do\n\
         \tLD_LIBRARY_PATH=$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\n\
         done\n\

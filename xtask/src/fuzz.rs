@@ -4,27 +4,39 @@ use crate::invocation::Invocation;
 use crate::{screen, toolchain, workspace};
 
 pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
-    let ran = every_target(seconds(arguments)?)?;
+    let seconds = seconds(arguments)?;
+    toolchain::prepare_fuzzing()?;
+    let ran = every_target(seconds)?;
     println!("\n{}", screen::green(&ran));
     Ok(())
 }
 
-/// Runs each target for that long, and says of how many nothing came.
+/// Runs each target for that long, the others too when one breaks, and says what came of it.
 pub(crate) fn every_target(seconds: u32) -> Result<String, String> {
-    let targets = workspace::programs("fuzz/fuzz_targets");
+    if !workspace::root().join("fuzz/Cargo.toml").is_file() {
+        return Err("there is no fuzz target: no fuzz/Cargo.toml".to_string());
+    }
+    let listed = Invocation::new("cargo +nightly fuzz list").capture()?;
+    let targets: Vec<&str> = listed.split_whitespace().collect();
     if targets.is_empty() {
-        return Err("there is no fuzz target in fuzz/fuzz_targets".to_string());
+        return Err("fuzz/Cargo.toml names no fuzz target".to_string());
     }
-    toolchain::prepare_fuzzing()?;
+    let limit = format!("-max_total_time={seconds}");
+    let mut broken = Vec::new();
     for target in &targets {
-        Invocation::new(&format!("cargo +nightly fuzz run {target} --"))
-            .arg(format!("-max_total_time={seconds}"))
-            .run()?;
+        let run = Invocation::new(&format!("cargo +nightly fuzz run {target} --")).arg(&limit);
+        if run.run().is_err() {
+            broken.push(*target);
+        }
     }
-    Ok(format!(
-        "{} targets, {seconds} seconds each, nothing found",
-        targets.len()
-    ))
+    if broken.is_empty() {
+        Ok(format!(
+            "{}, {seconds} s each, nothing found",
+            targets.join(", ")
+        ))
+    } else {
+        Err(format!("the fuzzer broke {}", broken.join(", ")))
+    }
 }
 
 fn seconds(arguments: &[String]) -> Result<u32, String> {

@@ -76,15 +76,10 @@ fn summarise(results: &[Finished], took: Duration, tally: Tally) -> Result<(), S
     }
     for finished in results {
         if let Err(trouble) = &finished.outcome {
-            println!(
-                "{}",
-                screen::bold(&format!(
-                    "{}: {}",
-                    finished.step.name,
-                    trouble.advice(finished.step)
-                ))
-            );
-            println!("    then: cargo xtask test --only {}", finished.step.name);
+            let name = finished.step.name;
+            let advice = trouble.advice(finished.step);
+            println!("{}", screen::bold(&format!("{name}: {advice}")));
+            println!("    then: cargo xtask test --only {name}");
         }
     }
     let verdict = verdict(results, std::env::var("CI").is_ok_and(|ci| ci == "true"));
@@ -97,7 +92,7 @@ fn summarise(results: &[Finished], took: Duration, tally: Tally) -> Result<(), S
     }
     if tally.ran() > 0 {
         println!(
-            "{} passed, {} failed, {} skipped",
+            "tests: {} passed, {} failed, {} skipped",
             tally.passed, tally.failed, tally.skipped
         );
     }
@@ -108,18 +103,21 @@ fn row(finished: &Finished) -> Vec<String> {
     let took = screen::time(finished.took);
     let (result, took, note) = match &finished.outcome {
         Ok(note) => (screen::green("passed"), took, note.clone()),
-        Err(Trouble::Failed(why)) => (screen::red("FAILED"), took, first_line(why)),
-        Err(Trouble::DidNotRun { why, .. }) => (
-            screen::yellow("DID NOT RUN"),
-            "-".to_string(),
-            first_line(why),
-        ),
+        Err(Trouble::Failed(why)) => (screen::red("FAILED"), took, gist(why)),
+        Err(Trouble::DidNotRun { why, .. }) => {
+            (screen::yellow("DID NOT RUN"), "-".to_string(), gist(why))
+        }
     };
     vec![finished.step.name.to_string(), result, took, note]
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or("").to_string()
+/// Enough of a message to recognise it by: the whole of it stands further up.
+fn gist(text: &str) -> String {
+    let line = text.lines().next().unwrap_or("");
+    match line.char_indices().nth(72) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_string(),
+    }
 }
 
 /// CI does not trust what did not run; on a contributor's machine it is said and allowed.

@@ -105,7 +105,7 @@ fn in_line(path: &str, line: &str, machine: &Machine) -> Option<&'static str> {
 
 /// Where a path starts in a line: not in the middle of a longer path, nor of an address.
 fn starts<'a>(line: &'a str, path: &'a str) -> impl Iterator<Item = usize> + 'a {
-    let opens = |before: char| !(before.is_alphanumeric() || "._-~}/".contains(before));
+    let opens = |before: char| !(before.is_alphanumeric() || "._-~})/".contains(before));
     line.match_indices(path)
         .map(|(at, _)| at)
         .filter(move |at| line[..*at].chars().next_back().is_none_or(opens))
@@ -136,6 +136,7 @@ mod tests {
     fn a_path_of_an_address_or_below_a_folder_is_none() {
         assert!(leak("a.md", "https://example.com/home/anna").is_none());
         assert!(leak("a.md", "docs/home/page.md").is_none());
+        assert!(leak("a.sh", "ls $(pwd)/home/page ${x}/home/page").is_none());
         assert!(leak("a.md", "POST /api/video-tasks").is_none());
     }
 

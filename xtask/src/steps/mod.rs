@@ -39,6 +39,14 @@ impl Trouble {
     }
 }
 
+/// For what a step cannot start without.
+fn or_get(prepared: Result<(), String>, remedy: &str) -> Result<(), Trouble> {
+    prepared.map_err(|why| Trouble::DidNotRun {
+        why,
+        remedy: remedy.to_string(),
+    })
+}
+
 impl From<String> for Trouble {
     fn from(why: String) -> Self {
         Self::Failed(why)
@@ -142,13 +150,16 @@ pub(crate) const ALL: &[Step] = &[
         about: "60 seconds for every fuzz target",
         nightly: true,
         mend: "the input that broke it lies in fuzz/artifacts: make it a test first",
-        run: |_| Ok(fuzz::every_target(60)?),
+        run: fuzz_all,
     },
 ];
 
 fn format(_: &mut Tally) -> Result<String, Trouble> {
     if toolchain::version("cargo-fmt").is_none() {
-        toolchain::add("component", "rustfmt")?;
+        or_get(
+            toolchain::add("component", "rustfmt"),
+            "rustup component add rustfmt",
+        )?;
     }
     Invocation::new("cargo fmt --all --check").run()?;
     Ok(String::new())
@@ -156,7 +167,10 @@ fn format(_: &mut Tally) -> Result<String, Trouble> {
 
 fn lint(_: &mut Tally) -> Result<String, Trouble> {
     if toolchain::version("cargo-clippy").is_none() {
-        toolchain::add("component", "clippy")?;
+        or_get(
+            toolchain::add("component", "clippy"),
+            "rustup component add clippy",
+        )?;
     }
     for line in [
         "cargo clippy --workspace --all-targets --all-features -- -D warnings",
@@ -231,6 +245,12 @@ fn docs(_: &mut Tally) -> Result<String, Trouble> {
         .env("RUSTDOCFLAGS", "-D warnings")
         .run()?;
     Ok(String::new())
+}
+
+fn fuzz_all(_: &mut Tally) -> Result<String, Trouble> {
+    let remedy = "rustup toolchain install nightly && cargo install cargo-fuzz --locked";
+    or_get(toolchain::prepare_fuzzing(), remedy)?;
+    Ok(fuzz::every_target(60)?)
 }
 
 /// Runs tests. A step in which none ran has shown nothing, so it fails.
