@@ -261,6 +261,7 @@ fn count(tests: &Invocation, tally: &mut Tally) -> Result<String, Trouble> {
     outcome?;
     match own.ran() {
         0 => Err(Trouble::Failed(format!("`{tests}` ran no test"))),
+        1 => Ok("1 test".to_string()),
         ran => Ok(format!("{ran} tests")),
     }
 }
