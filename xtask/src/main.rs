@@ -6,6 +6,7 @@ mod doctor;
 mod fuzz;
 mod invocation;
 mod screen;
+mod source_code;
 mod steps;
 mod test;
 mod toolchain;
