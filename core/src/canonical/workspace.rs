@@ -1,0 +1,94 @@
+//! What reading leaves behind for writing, and the buffers that hold it, used again and again.
+
+use std::cell::Cell;
+
+use super::parser::Member;
+
+/// The most bytes that a thread keeps between two texts.
+const KEEP_BYTES: usize = 1 << 20;
+
+thread_local! {
+    static KEPT: Cell<Option<Box<Workspace>>> = const { Cell::new(None) };
+}
+
+/// The buffers of one run.
+#[derive(Default)]
+pub(crate) struct Workspace {
+    /// The members of the objects that are being read, innermost last.
+    pub(super) members: Vec<Member>,
+    /// What is to be written differently, in the order of the input.
+    pub(super) edits: Vec<Edit>,
+    /// The members of the objects that are out of order, in canonical order, object by object.
+    pub(super) pieces: Vec<Piece>,
+    /// Rewritten strings and numbers.
+    pub(super) text: Vec<u8>,
+    /// Member names that are escaped in the input, decoded.
+    pub(super) names: Vec<u8>,
+    /// The canonical form. It never gets shorter, so that it is zeroed only when it grows.
+    pub(super) out: Vec<u8>,
+    /// Bytes written, to show that none is written twice.
+    #[cfg(test)]
+    pub(super) written: usize,
+}
+
+impl Workspace {
+    /// Lends the buffers of this thread, or new ones where they are on loan already.
+    pub(crate) fn with<T>(run: impl FnOnce(&mut Self) -> T) -> T {
+        let kept = KEPT.try_with(Cell::take).ok().flatten();
+        let mut workspace = kept.unwrap_or_default();
+        workspace.clear();
+        let answer = run(&mut workspace);
+        if workspace.bytes() <= KEEP_BYTES {
+            // Where the thread is ending, the buffers end with it.
+            let _ = KEPT.try_with(|kept| kept.set(Some(workspace)));
+        }
+        answer
+    }
+
+    fn clear(&mut self) {
+        self.members.clear();
+        self.edits.clear();
+        self.pieces.clear();
+        self.text.clear();
+        self.names.clear();
+    }
+
+    fn bytes(&self) -> usize {
+        self.members.capacity() * size_of::<Member>()
+            + self.edits.capacity() * size_of::<Edit>()
+            + self.pieces.capacity() * size_of::<Piece>()
+            + self.text.capacity()
+            + self.names.capacity()
+            + self.out.capacity()
+    }
+}
+
+/// A range of the input that is written differently.
+#[derive(Clone, Copy)]
+pub(super) struct Edit {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// The first edit behind this one and all that lie in it.
+    pub(super) next: u32,
+    pub(super) by: By,
+}
+
+/// What takes the place of a range.
+#[derive(Clone, Copy)]
+pub(super) enum By {
+    /// Nothing is changed here: an object whose members came in order.
+    Itself,
+    /// A range of the text buffer, which may be empty.
+    Text { at: u32, len: u32 },
+    /// The object with its members in order: a range of the pieces.
+    Members { at: u32, len: u32 },
+}
+
+/// A member, from the opening quote of its name to the end of its value, and the edits in it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Piece {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    pub(super) first_edit: u32,
+    pub(super) last_edit: u32,
+}
