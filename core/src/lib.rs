@@ -4,6 +4,8 @@ mod canonical;
 mod fingerprint;
 mod key;
 
-pub use canonical::{CanonicalError, CanonicalErrorKind, MAX_DEPTH, NumberMode, canonicalize};
-pub use fingerprint::Fingerprint;
+pub use canonical::{
+    CanonicalError, CanonicalErrorKind, MAX_DEPTH, NumberMode, PointerError, canonicalize,
+};
+pub use fingerprint::{Fingerprint, FingerprintBuilder, FingerprintFormatError};
 pub use key::{Key, KeyError, Scope, SlotKey};

@@ -16,6 +16,7 @@ mod emit;
 mod number;
 mod order;
 mod parser;
+mod pointer;
 mod scan;
 mod string;
 mod workspace;
@@ -24,7 +25,9 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-pub(crate) use workspace::Workspace;
+pub use pointer::PointerError;
+pub(crate) use pointer::{Pointer, leave_out};
+use workspace::Workspace;
 
 /// The deepest nesting of arrays and objects, inclusive: `[]` is one deep.
 pub const MAX_DEPTH: usize = 128;

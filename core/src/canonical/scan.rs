@@ -32,7 +32,7 @@ pub(super) fn specials(word: u64) -> u64 {
 #[inline(always)]
 fn non_digits(word: u64) -> u64 {
     let value = word ^ splat(b'0');
-    ((value & splat(0x7f)) + splat(0x76) | value) & splat(0x80)
+    (((value & splat(0x7f)) + splat(0x76)) | value) & splat(0x80)
 }
 
 /// The first `"`, `\` or control character at or behind `at`, or the end.
