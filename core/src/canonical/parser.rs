@@ -195,55 +195,62 @@ impl Parser<'_> {
         }
         let start = at + 1;
         let first_edit = self.edits();
-        let mut member = Member {
-            prefix: 0,
-            name: start as u32,
-            name_len: 0,
-            piece: Piece {
-                start: at as u32,
-                first_edit,
-                ..Piece::default()
-            },
-        };
+        let mut prefix;
         let close = match scan::word(self.input, start) {
             Some(word) => {
                 let marks = scan::specials(word);
                 if marks != 0 {
                     let len = scan::first(marks);
-                    member.prefix = order::prefix_in_word(word, len);
+                    prefix = order::prefix_in_word(word, len);
                     start + len
                 } else {
-                    member.prefix = order::prefix_in_word(word, 8);
+                    prefix = order::prefix_in_word(word, 8);
                     scan::string_end(self.input, start + 8)
                 }
             }
             None => {
                 let close = scan::string_end(self.input, start);
-                member.prefix = order::prefix(&self.input[start..close]);
+                prefix = order::prefix(&self.input[start..close]);
                 close
             }
         };
-        member.name_len = (close - start) as u32;
-        let end = if self.input.get(close) == Some(&b'"') {
-            close + 1
-        } else {
-            let end = self.escaped(start, close)?;
+        let mut name = start as u32;
+        let mut name_len = (close - start) as u32;
+        let mut end = close + 1;
+        if self.input.get(close) != Some(&b'"') {
+            end = self.escaped(start, close)?;
             let names = &mut self.workspace.names;
             let decoded = names.len();
             string::decode(&self.input[start..end - 1], names);
-            member.prefix = order::prefix(&names[decoded..]);
-            member.name = decoded as u32;
-            member.name_len = (names.len() - decoded) as u32 | DECODED;
-            end
-        };
-        if *sorted && self.workspace.members.len() > base {
-            let last = self.workspace.members.len() - 1;
-            let last = self.workspace.members[last];
-            *sorted = last.prefix < member.prefix
-                || (last.prefix == member.prefix && self.compare(&last, &member).is_lt());
+            prefix = order::prefix(&names[decoded..]);
+            name = decoded as u32;
+            name_len = (names.len() - decoded) as u32 | DECODED;
         }
-        self.workspace.members.push(member);
+        let members = &mut self.workspace.members;
+        let before = members[base..].last().map(|member| member.prefix);
+        // In place: a copy of what was just written field by field would wait for the stores.
+        members.push(Member {
+            prefix,
+            name,
+            name_len,
+            piece: Piece {
+                start: at as u32,
+                end: 0,
+                first_edit,
+                last_edit: 0,
+            },
+        });
+        if let (true, Some(before)) = (*sorted, before) {
+            *sorted = before < prefix || (before == prefix && self.last_two_ascend());
+        }
         Ok(end)
+    }
+
+    fn last_two_ascend(&self) -> bool {
+        match &self.workspace.members[..] {
+            [.., before, last] => self.compare(before, last).is_lt(),
+            _ => true,
+        }
     }
 
     /// Puts the members from `base` on in order and notes it in the edit of their object.
