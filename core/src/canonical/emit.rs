@@ -1,16 +1,10 @@
 //! Writing the canonical form: from front to back, each byte once, however deep it lies.
 
-use super::parser::Plan;
 use super::workspace::{By, Piece, Workspace};
 
 /// Writes the canonical form to the front of `out`, which it makes longer where it must, and
 /// returns its length.
-pub(super) fn write(
-    input: &[u8],
-    plan: &Plan,
-    workspace: &mut Workspace,
-    out: &mut Vec<u8>,
-) -> usize {
+pub(super) fn write(input: &[u8], workspace: &mut Workspace, out: &mut Vec<u8>) -> usize {
     // Nothing is written that is not in the one or the other, and no more than once.
     let bound = input.len() + workspace.text.len() + SLACK;
     if out.len() < bound {
@@ -22,7 +16,7 @@ pub(super) fn write(
         out,
         at: 0,
     };
-    writer.piece(plan.whole);
+    writer.piece(workspace.whole);
     let len = writer.at;
     #[cfg(test)]
     {

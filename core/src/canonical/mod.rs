@@ -84,18 +84,15 @@ pub enum NumberMode {
 /// [`CanonicalError`] where the text has no canonical form. Invalid UTF-8 is found before anything
 /// else, then the first error in reading order; a duplicate name shows at the end of its object.
 pub fn canonicalize(input: &[u8], mode: NumberMode) -> Result<Cow<'_, [u8]>, CanonicalError> {
-    Workspace::with(|workspace| {
-        let plan = parser::read(input, mode, workspace)?;
-        Ok(match plan.unchanged(input) {
-            Some(same) => Cow::Borrowed(same),
-            None => {
-                let mut out = Vec::new();
-                let len = emit::write(input, &plan, workspace, &mut out);
-                out.truncate(len);
-                Cow::Owned(out)
-            }
-        })
-    })
+    let mut workspace = Workspace::lend();
+    parser::read(input, mode, &mut workspace)?;
+    if let Some(same) = workspace.unchanged(input) {
+        return Ok(Cow::Borrowed(same));
+    }
+    let mut out = Vec::new();
+    let len = emit::write(input, &mut workspace, &mut out);
+    out.truncate(len);
+    Ok(Cow::Owned(out))
 }
 
 /// Hands the canonical form to `read`, without a copy where the input has it already.
@@ -104,17 +101,16 @@ pub(crate) fn with_canonical<T>(
     mode: NumberMode,
     read: impl FnOnce(&[u8]) -> T,
 ) -> Result<T, CanonicalError> {
-    Workspace::with(|workspace| {
-        let plan = parser::read(input, mode, workspace)?;
-        if let Some(same) = plan.unchanged(input) {
-            return Ok(read(same));
-        }
-        let mut out = std::mem::take(&mut workspace.out);
-        let len = emit::write(input, &plan, workspace, &mut out);
-        let answer = read(&out[..len]);
-        workspace.out = out;
-        Ok(answer)
-    })
+    let mut workspace = Workspace::lend();
+    parser::read(input, mode, &mut workspace)?;
+    if let Some(same) = workspace.unchanged(input) {
+        return Ok(read(same));
+    }
+    let mut out = std::mem::take(&mut workspace.out);
+    let len = emit::write(input, &mut workspace, &mut out);
+    let answer = read(&out[..len]);
+    workspace.out = out;
+    Ok(answer)
 }
 
 /// Appends `text` as a canonical string, with its quotes.

@@ -21,13 +21,10 @@ pub(super) fn prefix(name: &[u8]) -> u64 {
     }
 }
 
-/// [`prefix`] of a name of which `word` holds the first bytes, lowest first, and `len` counts
-/// those that are part of it: 0 to 8.
+/// [`prefix`] of a name that starts with the bytes of `word`, lowest first, with zeros behind it.
 #[inline(always)]
-pub(super) fn prefix_in_word(word: u64, len: usize) -> u64 {
-    let rest = 4 * (8 - len);
-    // Two shifts, since one by 64 is none.
-    utf16_order(word.swap_bytes() & (u64::MAX << rest << rest))
+pub(super) fn prefix_in_word(word: u64) -> u64 {
+    utf16_order(word.swap_bytes())
 }
 
 /// Compares two names as UTF-16 code units; a proper prefix comes first.

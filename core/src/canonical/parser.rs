@@ -11,46 +11,29 @@ use super::{number, order, scan, string};
 const MAX_BYTES: usize = 1 << 29;
 
 /// Reads a whole text. What is to be changed lies in the workspace.
+#[inline]
 pub(super) fn read(
     input: &[u8],
     mode: NumberMode,
     workspace: &mut Workspace,
-) -> Result<Plan, CanonicalError> {
-    if input.len() > MAX_BYTES {
-        return Err(CanonicalError {
-            kind: CanonicalErrorKind::TooLong,
-            offset: MAX_BYTES,
-        });
-    }
-    if let Err(error) = std::str::from_utf8(input) {
-        return Err(CanonicalError {
-            kind: CanonicalErrorKind::Utf8,
-            offset: error.valid_up_to(),
-        });
-    }
+) -> Result<(), CanonicalError> {
     let mut parser = Parser {
         input,
         mode,
         workspace,
-        error: None,
     };
     match parser.text() {
-        Ok(plan) => Ok(plan),
-        Err(Failed) => Err(parser.error.unwrap_or(CanonicalError {
+        Ok(()) => Ok(()),
+        Err(Failed) => Err(parser.workspace.error.unwrap_or(CanonicalError {
             kind: CanonicalErrorKind::Syntax,
             offset: 0,
         })),
     }
 }
 
-/// How to write what was read.
-pub(super) struct Plan {
-    /// The value without the white space around it.
-    pub(super) whole: Piece,
-}
-
-impl Plan {
+impl Workspace {
     /// The canonical form, where it is a part of the input.
+    #[inline]
     pub(super) fn unchanged<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
         let Piece { start, end, .. } = self.whole;
         (self.whole.last_edit == 0).then(|| &input[start as usize..end as usize])
@@ -79,61 +62,73 @@ struct Parser<'a> {
     input: &'a [u8],
     mode: NumberMode,
     workspace: &'a mut Workspace,
-    error: Option<CanonicalError>,
 }
 
-/// The error is in [`Parser::error`]: results stay in registers.
+/// The error is in the workspace: results stay in registers.
 struct Failed;
 
 type Position = Result<usize, Failed>;
 
 impl Parser<'_> {
-    fn text(&mut self) -> Result<Plan, Failed> {
+    fn text(&mut self) -> Result<(), Failed> {
+        if self.input.len() > MAX_BYTES {
+            return Err(self.fail(CanonicalErrorKind::TooLong, MAX_BYTES));
+        }
+        if let Err(error) = std::str::from_utf8(self.input) {
+            return Err(self.fail(CanonicalErrorKind::Utf8, error.valid_up_to()));
+        }
         let start = scan::white_end(self.input, 0);
         let end = self.value(start, 0)?;
         let rest = scan::white_end(self.input, end);
         if rest != self.input.len() {
             return Err(self.fail(CanonicalErrorKind::Trailing, rest));
         }
-        let whole = Piece {
+        self.workspace.whole = Piece {
             start: start as u32,
             end: end as u32,
             first_edit: 0,
             last_edit: self.edits(),
         };
-        Ok(Plan { whole })
+        Ok(())
     }
 
-    /// Reads the value at `at`, of which nothing is read yet, and returns its end.
+    /// Reads the value at `at`, perhaps behind white space, and returns its end.
     #[inline(always)]
     fn value(&mut self, at: usize, depth: usize) -> Position {
-        match self.input.get(at) {
-            Some(b'"') => self.string(at),
-            Some(b'{') => self.object(at, depth + 1),
-            Some(b'[') => self.array(at, depth + 1),
-            Some(b'-' | b'0'..=b'9') => self.number(at),
-            Some(b't') => self.word(at, b"true"),
-            Some(b'f') => self.word(at, b"false"),
-            Some(b'n') => self.word(at, b"null"),
+        match self.byte(at) {
+            b'"' => self.string(at),
+            b'{' => self.object(at, depth + 1),
+            b'[' => self.array(at, depth + 1),
+            b'-' | b'0'..=b'9' => self.number(at),
+            b't' => self.word(at, b"true"),
+            b'f' => self.word(at, b"false"),
+            b'n' => self.word(at, b"null"),
+            b' ' | b'\n' | b'\r' | b'\t' => self.value_behind_white(at, depth),
             _ => Err(self.unexpected(at)),
         }
+    }
+
+    fn value_behind_white(&mut self, at: usize, depth: usize) -> Position {
+        let at = self.leave_out_white(at);
+        self.value(at, depth)
     }
 
     fn array(&mut self, open: usize, depth: usize) -> Position {
         if depth > MAX_DEPTH {
             return Err(self.fail(CanonicalErrorKind::Depth, open));
         }
-        let mut at = self.past_white(open + 1);
-        if self.input.get(at) == Some(&b']') {
+        let (byte, mut at) = self.past_white(open + 1);
+        if byte == b']' {
             return Ok(at + 1);
         }
         loop {
-            at = self.value(at, depth)?;
-            at = self.past_white(at);
-            match self.input.get(at) {
-                Some(b',') => at = self.past_white(at + 1),
-                Some(b']') => return Ok(at + 1),
-                _ => return Err(self.unexpected(at)),
+            let end = self.value(at, depth)?;
+            let (byte, behind) = self.past_white(end);
+            at = behind + 1;
+            match byte {
+                b',' => {}
+                b']' => return Ok(at),
+                _ => return Err(self.unexpected(behind)),
             }
         }
     }
@@ -150,38 +145,42 @@ impl Parser<'_> {
             next: edit as u32 + 1,
             by: By::Itself,
         });
-        let mut at = self.past_white(open + 1);
-        if self.input.get(at) == Some(&b'}') {
+        let (mut byte, mut at) = self.past_white(open + 1);
+        if byte == b'}' {
             self.drop_if_last(edit);
             return Ok(at + 1);
         }
         let base = self.workspace.members.len();
         let mut sorted = true;
         loop {
-            at = self.name(at, base, &mut sorted)?;
-            at = self.past_white(at);
-            match self.input.get(at) {
-                Some(b':') => at = self.past_white(at + 1),
-                _ => return Err(self.unexpected(at)),
+            if byte != b'"' {
+                return Err(self.unexpected(at));
             }
-            at = self.value(at, depth)?;
+            at = self.name(at, base, &mut sorted)?;
+            (byte, at) = self.past_white(at);
+            if byte != b':' {
+                return Err(self.unexpected(at));
+            }
+            at = self.value(at + 1, depth)?;
             let last_edit = self.edits();
             if let Some(member) = self.workspace.members.last_mut() {
                 member.piece.end = at as u32;
                 member.piece.last_edit = last_edit;
             }
-            at = self.past_white(at);
-            match self.input.get(at) {
-                Some(b',') => at = self.past_white(at + 1),
-                Some(b'}') => break,
-                _ => return Err(self.unexpected(at)),
+            (byte, at) = self.past_white(at);
+            if byte != b',' {
+                break;
             }
+            (byte, at) = self.past_white(at + 1);
+        }
+        if byte != b'}' {
+            return Err(self.unexpected(at));
         }
         at += 1;
-        if !sorted {
-            self.sort(base, edit, at)?;
-        } else {
+        if sorted {
             self.drop_if_last(edit);
+        } else {
+            self.sort(base, edit, at)?;
         }
         self.workspace.members.truncate(base);
         Ok(at)
@@ -190,9 +189,6 @@ impl Parser<'_> {
     /// Reads the name at `at`, notes the member, and whether it comes behind the one before it.
     #[inline(always)]
     fn name(&mut self, at: usize, base: usize, sorted: &mut bool) -> Position {
-        if self.input.get(at) != Some(&b'"') {
-            return Err(self.unexpected(at));
-        }
         let start = at + 1;
         let first_edit = self.edits();
         let mut prefix;
@@ -200,11 +196,10 @@ impl Parser<'_> {
             Some(word) => {
                 let marks = scan::specials(word);
                 if marks != 0 {
-                    let len = scan::first(marks);
-                    prefix = order::prefix_in_word(word, len);
-                    start + len
+                    prefix = order::prefix_in_word(scan::before_first(word, marks));
+                    start + scan::first(marks)
                 } else {
-                    prefix = order::prefix_in_word(word, 8);
+                    prefix = order::prefix_in_word(word);
                     scan::string_end(self.input, start + 8)
                 }
             }
@@ -217,7 +212,7 @@ impl Parser<'_> {
         let mut name = start as u32;
         let mut name_len = (close - start) as u32;
         let mut end = close + 1;
-        if self.input.get(close) != Some(&b'"') {
+        if self.byte(close) != b'"' {
             end = self.escaped(start, close)?;
             let names = &mut self.workspace.names;
             let decoded = names.len();
@@ -228,7 +223,6 @@ impl Parser<'_> {
         }
         let members = &mut self.workspace.members;
         let before = members[base..].last().map(|member| member.prefix);
-        // In place: a copy of what was just written field by field would wait for the stores.
         members.push(Member {
             prefix,
             name,
@@ -279,7 +273,7 @@ impl Parser<'_> {
                 ranks[later] = rank;
             }
             let ordered = &mut self.workspace.pieces;
-            ordered.resize(pieces + count, Piece::default());
+            ordered.extend(unsorted.iter().map(|member| member.piece));
             for (member, &rank) in unsorted.iter().zip(&ranks) {
                 ordered[pieces + usize::from(rank)] = member.piece;
             }
@@ -338,7 +332,7 @@ impl Parser<'_> {
     fn string(&mut self, open: usize) -> Position {
         let start = open + 1;
         let close = scan::string_end(self.input, start);
-        if self.input.get(close) == Some(&b'"') {
+        if self.byte(close) == b'"' {
             return Ok(close + 1);
         }
         self.escaped(start, close)
@@ -394,12 +388,22 @@ impl Parser<'_> {
         Err(self.unexpected(at + same))
     }
 
-    /// The first place at or behind `at` without white space. What lies between is left out.
+    /// The byte at `at`, or 0 at the end: JSON has no use for that byte.
     #[inline(always)]
-    fn past_white(&mut self, at: usize) -> usize {
-        match self.input.get(at) {
-            Some(b'\0'..=b' ') => self.leave_out_white(at),
-            _ => at,
+    fn byte(&self, at: usize) -> u8 {
+        self.input.get(at).copied().unwrap_or(0)
+    }
+
+    /// The first byte at or behind `at` that is no white space, and its place. What lies before it
+    /// is left out.
+    #[inline(always)]
+    fn past_white(&mut self, at: usize) -> (u8, usize) {
+        match self.byte(at) {
+            b'\0'..=b' ' => {
+                let at = self.leave_out_white(at);
+                (self.byte(at), at)
+            }
+            byte => (byte, at),
         }
     }
 
@@ -454,7 +458,7 @@ impl Parser<'_> {
 
     #[cold]
     fn fail(&mut self, kind: CanonicalErrorKind, offset: usize) -> Failed {
-        self.error = Some(CanonicalError { kind, offset });
+        self.workspace.error = Some(CanonicalError { kind, offset });
         Failed
     }
 }

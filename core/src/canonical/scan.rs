@@ -18,6 +18,13 @@ pub(super) fn first(marks: u64) -> usize {
     (marks.trailing_zeros() / 8) as usize
 }
 
+/// The bytes of a word before the lowest of its marks, and zeros. There is a mark.
+#[inline(always)]
+pub(super) fn before_first(word: u64, marks: u64) -> u64 {
+    let mark = marks & marks.wrapping_neg();
+    word & (mark >> 7).wrapping_sub(1)
+}
+
 /// Marks `"`, `\` and control characters in bit 7 of their byte. The lowest mark is exact; a
 /// borrow may set false ones above it.
 #[inline(always)]

@@ -1,7 +1,9 @@
 //! What reading leaves behind for writing, and the buffers that hold it, used again and again.
 
 use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
 
+use super::CanonicalError;
 use super::parser::Member;
 
 /// The most bytes that a thread keeps between two texts.
@@ -13,7 +15,11 @@ thread_local! {
 
 /// The buffers of one run.
 #[derive(Default)]
-pub(crate) struct Workspace {
+pub(super) struct Workspace {
+    /// The value without the white space around it.
+    pub(super) whole: Piece,
+    /// Why the text has no canonical form.
+    pub(super) error: Option<CanonicalError>,
     /// The members of the objects that are being read, innermost last.
     pub(super) members: Vec<Member>,
     /// What is to be written differently, in the order of the input.
@@ -32,20 +38,17 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Lends the buffers of this thread, or new ones where they are on loan already.
-    pub(crate) fn with<T>(run: impl FnOnce(&mut Self) -> T) -> T {
+    /// The buffers of this thread, or new ones where they are on loan already.
+    #[inline]
+    pub(super) fn lend() -> Lent {
         let kept = KEPT.try_with(Cell::take).ok().flatten();
         let mut workspace = kept.unwrap_or_default();
         workspace.clear();
-        let answer = run(&mut workspace);
-        if workspace.bytes() <= KEEP_BYTES {
-            // Where the thread is ending, the buffers end with it.
-            let _ = KEPT.try_with(|kept| kept.set(Some(workspace)));
-        }
-        answer
+        Lent(Some(workspace))
     }
 
     fn clear(&mut self) {
+        self.error = None;
         self.members.clear();
         self.edits.clear();
         self.pieces.clear();
@@ -60,6 +63,41 @@ impl Workspace {
             + self.text.capacity()
             + self.names.capacity()
             + self.out.capacity()
+    }
+}
+
+/// A workspace that goes back to its thread when it is dropped.
+pub(super) struct Lent(Option<Box<Workspace>>);
+
+impl Deref for Lent {
+    type Target = Workspace;
+
+    fn deref(&self) -> &Workspace {
+        self.0
+            .as_ref()
+            .expect("a workspace is lent until it is dropped")
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Workspace {
+        self.0
+            .as_mut()
+            .expect("a workspace is lent until it is dropped")
+    }
+}
+
+impl Drop for Lent {
+    #[inline]
+    fn drop(&mut self) {
+        let fits = self
+            .0
+            .take()
+            .filter(|workspace| workspace.bytes() <= KEEP_BYTES);
+        if let Some(workspace) = fits {
+            // Where the thread is ending, the buffers end with it.
+            let _ = KEPT.try_with(|kept| kept.set(Some(workspace)));
+        }
     }
 }
 
