@@ -78,9 +78,9 @@ impl Fingerprint {
         if body.is_empty() {
             return Ok(Self::seal(Kind::Empty, &[], body));
         }
-        canonical::with_canonical(body, NumberMode::Exact, |form| {
-            Self::seal(Kind::Exact, &[], form)
-        })
+        let mut hash = Self::open(Kind::Exact, &[]);
+        canonical::canonicalize_into(body, NumberMode::Exact, |form| hash.update(form))?;
+        Ok(Self::close(hash))
     }
 
     /// The fingerprint of a body that is not JSON: its bytes as they are. An empty one counts as
@@ -130,24 +130,34 @@ impl Fingerprint {
 
     /// Hashes a request. The layout is at the head of this module.
     fn seal(kind: Kind, parts: &[Part], body: &[u8]) -> Self {
+        let mut hash = Self::open(kind, parts);
+        hash.update(body);
+        Self::close(hash)
+    }
+
+    /// Hashes what comes before the body.
+    fn open(kind: Kind, parts: &[Part]) -> Sha256 {
         let mut hash = Sha256::new();
         let [i, d, e, m, p] = *b"idemp";
         // In one go where there are no parts: each update costs as much as a few dozen bytes.
         let head = [i, d, e, m, p, Self::VERSION, kind as u8, END_OF_PARTS];
         if parts.is_empty() {
             hash.update(head);
-        } else {
-            hash.update(&head[..7]);
-            for part in parts {
-                hash.update([part.tag as u8]);
-                for text in [&part.name, &part.value] {
-                    hash.update((text.len() as u64).to_be_bytes());
-                    hash.update(text);
-                }
-            }
-            hash.update([END_OF_PARTS]);
+            return hash;
         }
-        hash.update(body);
+        hash.update(&head[..7]);
+        for part in parts {
+            hash.update([part.tag as u8]);
+            for text in [&part.name, &part.value] {
+                hash.update((text.len() as u64).to_be_bytes());
+                hash.update(text);
+            }
+        }
+        hash.update([END_OF_PARTS]);
+        hash
+    }
+
+    fn close(hash: Sha256) -> Self {
         Self {
             version: Self::VERSION,
             digest: hash.finalize().into(),

@@ -2,43 +2,45 @@
 
 use super::workspace::{By, Piece, Workspace};
 
-/// Writes the canonical form to the front of `out`, which it makes longer where it must, and
-/// returns its length.
-pub(super) fn write(input: &[u8], workspace: &mut Workspace, out: &mut Vec<u8>) -> usize {
-    // Nothing is written that is not in the one or the other, and no more than once.
-    let bound = input.len() + workspace.text.len() + SLACK;
-    if out.len() < bound {
-        out.resize(bound, 0);
+/// Writes the canonical form to `sink`, some thousand bytes at a time.
+pub(super) fn write(input: &[u8], workspace: &mut Workspace, sink: impl FnMut(&[u8])) {
+    let mut buffer = std::mem::take(&mut workspace.out);
+    if buffer.len() < BUFFER {
+        buffer.resize(BUFFER, 0);
     }
     let mut writer = Writer {
         input,
         workspace,
-        out,
+        buffer: &mut buffer,
         at: 0,
+        written: 0,
+        sink,
     };
     writer.piece(workspace.whole);
-    let len = writer.at;
-    #[cfg(test)]
-    {
-        workspace.written += len;
-    }
-    len
+    writer.flush();
+    let written = writer.written;
+    workspace.out = buffer;
+    workspace.written = written;
 }
 
-/// Room behind the last byte, so that short ranges can be copied in one go with what follows them.
-const SLACK: usize = STEP;
+/// The room before what is written is handed on: it fits into the fastest cache.
+const BUFFER: usize = 8 << 10;
 
 /// How many bytes a short copy moves at once.
 const STEP: usize = 32;
 
-struct Writer<'a> {
+struct Writer<'a, S> {
     input: &'a [u8],
     workspace: &'a Workspace,
-    out: &'a mut [u8],
+    buffer: &'a mut [u8],
+    /// How much of the buffer is full.
     at: usize,
+    /// How much was handed on.
+    written: usize,
+    sink: S,
 }
 
-impl Writer<'_> {
+impl<S: FnMut(&[u8])> Writer<'_, S> {
     /// Writes a range of the input with its edits. Nests as deep as the text does.
     fn piece(&mut self, piece: Piece) {
         let mut from = piece.start as usize;
@@ -49,52 +51,77 @@ impl Writer<'_> {
             match edit.by {
                 By::Itself => continue,
                 By::Text { at, len } => {
-                    self.copy(from, edit.start as usize);
-                    let text = &self.workspace.text[at as usize..][..len as usize];
-                    self.out[self.at..][..text.len()].copy_from_slice(text);
-                    self.at += text.len();
+                    self.copy(self.input, from, edit.start as usize);
+                    let (text, at) = (&self.workspace.text, at as usize);
+                    self.copy(text, at, at + len as usize);
                 }
                 By::Members { at, len } => {
-                    self.copy(from, edit.start as usize);
+                    self.copy(self.input, from, edit.start as usize);
                     self.members(at as usize, len as usize);
                 }
             }
             from = edit.end as usize;
         }
-        self.copy(from, piece.end as usize);
+        self.copy(self.input, from, piece.end as usize);
     }
 
     fn members(&mut self, at: usize, len: usize) {
-        let workspace = self.workspace;
         let mut before = b'{';
-        for piece in &workspace.pieces[at..][..len] {
-            self.out[self.at] = before;
-            self.at += 1;
+        for piece in &self.workspace.pieces[at..][..len] {
+            self.byte(before);
             before = b',';
             if piece.first_edit == piece.last_edit {
-                self.copy(piece.start as usize, piece.end as usize);
+                self.copy(self.input, piece.start as usize, piece.end as usize);
             } else {
                 self.piece(*piece);
             }
         }
-        self.out[self.at] = b'}';
+        self.byte(b'}');
+    }
+
+    #[inline(always)]
+    fn byte(&mut self, byte: u8) {
+        if self.at == self.buffer.len() {
+            self.flush();
+        }
+        self.buffer[self.at] = byte;
         self.at += 1;
     }
 
-    /// Writes a range of the input as it is.
+    /// Writes a range of the input or of the rewritten text as it is.
     #[inline(always)]
-    fn copy(&mut self, from: usize, to: usize) {
+    fn copy(&mut self, text: &[u8], from: usize, to: usize) {
         let len = to - from;
         let wide = (
-            self.input.get(from..from + STEP),
-            self.out.get_mut(self.at..self.at + STEP),
+            text.get(from..from + STEP),
+            self.buffer.get_mut(self.at..self.at + STEP),
         );
         if let (true, (Some(source), Some(target))) = (len <= STEP, wide) {
             // What is too much is written over by what comes next.
             target.copy_from_slice(source);
+            self.at += len;
         } else {
-            self.out[self.at..][..len].copy_from_slice(&self.input[from..to]);
+            self.copy_any(&text[from..to]);
         }
-        self.at += len;
+    }
+
+    #[inline(never)]
+    fn copy_any(&mut self, text: &[u8]) {
+        if self.buffer.len() - self.at < text.len() {
+            self.flush();
+            if self.buffer.len() < text.len() {
+                (self.sink)(text);
+                self.written += text.len();
+                return;
+            }
+        }
+        self.buffer[self.at..][..text.len()].copy_from_slice(text);
+        self.at += text.len();
+    }
+
+    fn flush(&mut self) {
+        (self.sink)(&self.buffer[..self.at]);
+        self.written += self.at;
+        self.at = 0;
     }
 }

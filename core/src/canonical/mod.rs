@@ -89,28 +89,26 @@ pub fn canonicalize(input: &[u8], mode: NumberMode) -> Result<Cow<'_, [u8]>, Can
     if let Some(same) = workspace.unchanged(input) {
         return Ok(Cow::Borrowed(same));
     }
-    let mut out = Vec::new();
-    let len = emit::write(input, &mut workspace, &mut out);
-    out.truncate(len);
-    Ok(Cow::Owned(out))
+    let mut form = Vec::with_capacity(input.len());
+    emit::write(input, &mut workspace, |part| form.extend_from_slice(part));
+    Ok(Cow::Owned(form))
 }
 
-/// Hands the canonical form to `read`, without a copy where the input has it already.
-pub(crate) fn with_canonical<T>(
+/// Hands the canonical form to `sink`, part by part, and without a copy where the input has it
+/// already. Where there is none, `sink` gets nothing.
+#[inline]
+pub(crate) fn canonicalize_into(
     input: &[u8],
     mode: NumberMode,
-    read: impl FnOnce(&[u8]) -> T,
-) -> Result<T, CanonicalError> {
+    mut sink: impl FnMut(&[u8]),
+) -> Result<(), CanonicalError> {
     let mut workspace = Workspace::lend();
     parser::read(input, mode, &mut workspace)?;
-    if let Some(same) = workspace.unchanged(input) {
-        return Ok(read(same));
+    match workspace.unchanged(input) {
+        Some(same) => sink(same),
+        None => emit::write(input, &mut workspace, sink),
     }
-    let mut out = std::mem::take(&mut workspace.out);
-    let len = emit::write(input, &mut workspace, &mut out);
-    let answer = read(&out[..len]);
-    workspace.out = out;
-    Ok(answer)
+    Ok(())
 }
 
 /// Appends `text` as a canonical string, with its quotes.

@@ -7,7 +7,7 @@ use super::CanonicalError;
 use super::parser::Member;
 
 /// The most bytes that a thread keeps between two texts.
-const KEEP_BYTES: usize = 1 << 20;
+const KEEP_BYTES: usize = 2 << 20;
 
 thread_local! {
     static KEPT: Cell<Option<Box<Workspace>>> = const { Cell::new(None) };
@@ -30,10 +30,10 @@ pub(super) struct Workspace {
     pub(super) text: Vec<u8>,
     /// Member names that are escaped in the input, decoded.
     pub(super) names: Vec<u8>,
-    /// The canonical form. It never gets shorter, so that it is zeroed only when it grows.
+    /// Where what is written waits until it is handed on. It never gets shorter, so that it is
+    /// zeroed only when it grows.
     pub(super) out: Vec<u8>,
-    /// Bytes written, to show that none is written twice.
-    #[cfg(test)]
+    /// Bytes written, which shows that none is written twice.
     pub(super) written: usize,
 }
 

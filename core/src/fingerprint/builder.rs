@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::Digest;
+
 use super::{Fingerprint, Kind, Part, Tag, media_type};
 use crate::canonical::{self, CanonicalError, NumberMode, Pointer, PointerError};
 
@@ -180,8 +182,7 @@ impl FingerprintBuilder {
         if body.is_empty() {
             return Ok(self.empty());
         }
-        let found = canonical::with_canonical(body, self.numbers, |form| self.seal_json(form));
-        match found {
+        match self.seal_json(body) {
             Err(_) if !self.strict => Ok(self.seal(Kind::Raw, body)),
             found => found,
         }
@@ -205,28 +206,35 @@ impl FingerprintBuilder {
         self.seal(Kind::Empty, b"")
     }
 
-    fn seal_json(&self, form: &[u8]) -> Fingerprint {
+    fn seal_json(&self, body: &[u8]) -> Result<Fingerprint, CanonicalError> {
         let kind = Kind::from(self.numbers);
+        if self.selected.is_empty() && self.left_out.is_empty() {
+            let mut hash = Fingerprint::open(kind, &self.sorted_parts());
+            canonical::canonicalize_into(body, self.numbers, |form| hash.update(form))?;
+            return Ok(Fingerprint::close(hash));
+        }
+        let form = canonical::canonicalize(body, self.numbers)?;
         if self.selected.is_empty() {
-            if self.left_out.is_empty() {
-                return self.seal(kind, form);
-            }
             let mut rest = Vec::with_capacity(form.len());
-            canonical::leave_out(form, &self.left_out, &mut rest);
-            return self.seal(kind, &rest);
+            canonical::leave_out(&form, &self.left_out, &mut rest);
+            return Ok(self.seal(kind, &rest));
         }
         let mut with_fields = self.clone();
         for pointer in &self.selected {
-            let value = match pointer.select(form, &self.left_out) {
+            let value = match pointer.select(&form, &self.left_out) {
                 Some(value) => [&[1], &*value].concat(),
                 None => vec![0],
             };
             with_fields = with_fields.with(Tag::Selected, pointer.as_str(), value);
         }
-        with_fields.seal(kind, b"")
+        Ok(with_fields.seal(kind, b""))
     }
 
     fn seal(&self, kind: Kind, body: &[u8]) -> Fingerprint {
+        Fingerprint::seal(kind, &self.sorted_parts(), body)
+    }
+
+    fn sorted_parts(&self) -> Vec<Part> {
         let mut parts = self.parts.clone();
         parts.extend(self.left_out.iter().map(|pointer| Part {
             tag: Tag::LeftOut,
@@ -235,7 +243,7 @@ impl FingerprintBuilder {
         }));
         // Stable: what has one name keeps its order.
         parts.sort_by(|l, r| (l.tag, &l.name).cmp(&(r.tag, &r.name)));
-        Fingerprint::seal(kind, &parts, body)
+        parts
     }
 
     /// Adds the one part of its kind; the last one said stands.
