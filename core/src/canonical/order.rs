@@ -10,6 +10,7 @@ use super::scan;
 
 /// The first eight bytes of a name as a number that compares as the names do, padded with zeros.
 /// Names with the same prefix are told apart by [`compare`].
+#[inline(never)]
 pub(super) fn prefix(name: &[u8]) -> u64 {
     match name.first_chunk::<8>() {
         Some(bytes) => utf16_order(u64::from_be_bytes(*bytes)),
@@ -62,12 +63,18 @@ pub(super) fn compare(left: &[u8], right: &[u8]) -> Ordering {
 /// Adds 0x10 to every byte that is 0xEE or 0xEF.
 #[inline(always)]
 fn utf16_order(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
-    const HIGH: u64 = 0x80 * ONES;
     if word & HIGH == 0 {
         return word;
     }
+    utf16_order_beyond_ascii(word)
+}
+
+#[cold]
+fn utf16_order_beyond_ascii(word: u64) -> u64 {
     let other = (word & (0xfe * ONES)) ^ (0xee * ONES);
     let equal = !(((other & !HIGH) + !HIGH) | other) & HIGH;
     word + (equal >> 3)
 }
+
+const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+const HIGH: u64 = 0x80 * ONES;

@@ -108,6 +108,7 @@ impl Parser<'_> {
         }
     }
 
+    #[inline(never)]
     fn value_behind_white(&mut self, at: usize, depth: usize) -> Position {
         let at = self.leave_out_white(at);
         self.value(at, depth)
@@ -191,7 +192,7 @@ impl Parser<'_> {
     fn name(&mut self, at: usize, base: usize, sorted: &mut bool) -> Position {
         let start = at + 1;
         let first_edit = self.edits();
-        let mut prefix;
+        let prefix;
         let close = match scan::word(self.input, start) {
             Some(word) => {
                 let marks = scan::specials(word);
@@ -209,18 +210,47 @@ impl Parser<'_> {
                 close
             }
         };
-        let mut name = start as u32;
-        let mut name_len = (close - start) as u32;
-        let mut end = close + 1;
         if self.byte(close) != b'"' {
-            end = self.escaped(start, close)?;
-            let names = &mut self.workspace.names;
-            let decoded = names.len();
-            string::decode(&self.input[start..end - 1], names);
-            prefix = order::prefix(&names[decoded..]);
-            name = decoded as u32;
-            name_len = (names.len() - decoded) as u32 | DECODED;
+            return self.escaped_name(at, close, base, sorted);
         }
+        let len = (close - start) as u32;
+        self.member(at, prefix, start as u32, len, first_edit, base, sorted);
+        Ok(close + 1)
+    }
+
+    /// The rest of a name, from its first byte that is not plain, which is at `special`.
+    #[cold]
+    fn escaped_name(
+        &mut self,
+        at: usize,
+        special: usize,
+        base: usize,
+        sorted: &mut bool,
+    ) -> Position {
+        let first_edit = self.edits();
+        let end = self.escaped(at + 1, special)?;
+        let names = &mut self.workspace.names;
+        let decoded = names.len();
+        string::decode(&self.input[at + 1..end - 1], names);
+        let prefix = order::prefix(&names[decoded..]);
+        let len = (names.len() - decoded) as u32 | DECODED;
+        self.member(at, prefix, decoded as u32, len, first_edit, base, sorted);
+        Ok(end)
+    }
+
+    /// Notes a member, and whether it comes behind the one before it.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn member(
+        &mut self,
+        at: usize,
+        prefix: u64,
+        name: u32,
+        name_len: u32,
+        first_edit: u32,
+        base: usize,
+        sorted: &mut bool,
+    ) {
         let members = &mut self.workspace.members;
         let before = members[base..].last().map(|member| member.prefix);
         members.push(Member {
@@ -237,9 +267,9 @@ impl Parser<'_> {
         if let (true, Some(before)) = (*sorted, before) {
             *sorted = before < prefix || (before == prefix && self.last_two_ascend());
         }
-        Ok(end)
     }
 
+    #[inline(never)]
     fn last_two_ascend(&self) -> bool {
         match &self.workspace.members[..] {
             [.., before, last] => self.compare(before, last).is_lt(),
@@ -248,6 +278,7 @@ impl Parser<'_> {
     }
 
     /// Puts the members from `base` on in order and notes it in the edit of their object.
+    #[inline(never)]
     fn sort(&mut self, base: usize, edit: usize, end: usize) -> Result<(), Failed> {
         let mut members = std::mem::take(&mut self.workspace.members);
         let pieces = self.workspace.pieces.len();
@@ -313,6 +344,7 @@ impl Parser<'_> {
         repeated.min().unwrap_or_default()
     }
 
+    #[inline(never)]
     fn compare(&self, left: &Member, right: &Member) -> Ordering {
         left.prefix
             .cmp(&right.prefix)
@@ -339,6 +371,7 @@ impl Parser<'_> {
     }
 
     /// The rest of a string, from its first byte that is not plain, which is at `at`.
+    #[inline(never)]
     fn escaped(&mut self, start: usize, at: usize) -> Position {
         let text = self.workspace.text.len();
         match string::read(self.input, start, at, &mut self.workspace.text) {
@@ -361,6 +394,7 @@ impl Parser<'_> {
         }
     }
 
+    #[inline(never)]
     fn rewrite_number(&mut self, start: usize, end: usize) -> Position {
         let text = self.workspace.text.len();
         let literal = &self.input[start..end];
@@ -407,6 +441,7 @@ impl Parser<'_> {
         }
     }
 
+    #[inline(never)]
     fn leave_out_white(&mut self, start: usize) -> usize {
         let end = scan::white_end(self.input, start);
         if end > start {

@@ -52,6 +52,12 @@ pub(super) fn string_end(input: &[u8], mut at: usize) -> usize {
         }
         at += 8;
     }
+    string_end_by_byte(input, at)
+}
+
+/// What [`string_end`] does, for the last few bytes of the input.
+#[cold]
+fn string_end_by_byte(input: &[u8], mut at: usize) -> usize {
     while let Some(&byte) = input.get(at) {
         if byte < 0x20 || byte == b'"' || byte == b'\\' {
             break;
@@ -71,6 +77,12 @@ pub(super) fn digits_end(input: &[u8], mut at: usize) -> usize {
         }
         at += 8;
     }
+    digits_end_by_byte(input, at)
+}
+
+/// What [`digits_end`] does, for the last few bytes of the input.
+#[cold]
+fn digits_end_by_byte(input: &[u8], mut at: usize) -> usize {
     while input.get(at).is_some_and(u8::is_ascii_digit) {
         at += 1;
     }
@@ -79,7 +91,6 @@ pub(super) fn digits_end(input: &[u8], mut at: usize) -> usize {
 
 /// The first byte at or behind `at` that is no white space of JSON (RFC 8259, section 2), or the
 /// end.
-#[inline]
 pub(super) fn white_end(input: &[u8], mut at: usize) -> usize {
     while let Some(&byte) = input.get(at) {
         if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
