@@ -2,23 +2,24 @@
 
 use super::workspace::{By, Piece, Workspace};
 
-/// Writes the canonical form to `sink`, some thousand bytes at a time.
-pub(super) fn write(input: &[u8], workspace: &mut Workspace, sink: impl FnMut(&[u8])) {
+/// Writes `head`, a few bytes, and the canonical form to `sink`, some thousand bytes at a time.
+pub(super) fn write(input: &[u8], workspace: &mut Workspace, head: &[u8], sink: impl FnMut(&[u8])) {
     let mut buffer = std::mem::take(&mut workspace.out);
     if buffer.len() < BUFFER {
         buffer.resize(BUFFER, 0);
     }
+    buffer[..head.len()].copy_from_slice(head);
     let mut writer = Writer {
         input,
         workspace,
         buffer: &mut buffer,
-        at: 0,
+        at: head.len(),
         written: 0,
         sink,
     };
     writer.piece(workspace.whole);
     writer.flush();
-    let written = writer.written;
+    let written = writer.written - head.len();
     workspace.out = buffer;
     workspace.written = written;
 }
@@ -66,26 +67,36 @@ impl<S: FnMut(&[u8])> Writer<'_, S> {
     }
 
     fn members(&mut self, at: usize, len: usize) {
-        let mut before = b'{';
-        for piece in &self.workspace.pieces[at..][..len] {
-            self.byte(before);
-            before = b',';
+        self.copy_any(b"{");
+        let pieces = &self.workspace.pieces[at..][..len];
+        let last = len - 1;
+        for (place, piece) in pieces.iter().enumerate() {
+            let behind = if place == last { b'}' } else { b',' };
             if piece.first_edit == piece.last_edit {
-                self.copy(self.input, piece.start as usize, piece.end as usize);
+                self.copy_before(piece.start as usize, piece.end as usize, behind);
             } else {
                 self.piece(*piece);
+                self.copy_any(&[behind]);
             }
         }
-        self.byte(b'}');
     }
 
+    /// Writes a range of the input as it is, and one byte behind it.
     #[inline(always)]
-    fn byte(&mut self, byte: u8) {
-        if self.at == self.buffer.len() {
-            self.flush();
+    fn copy_before(&mut self, from: usize, to: usize, behind: u8) {
+        let len = to - from;
+        let wide = (
+            self.input.get(from..from + STEP),
+            self.buffer.get_mut(self.at..self.at + STEP),
+        );
+        if let (true, (Some(source), Some(target))) = (len < STEP, wide) {
+            target.copy_from_slice(source);
+            target[len] = behind;
+            self.at += len + 1;
+        } else {
+            self.copy_any(&self.input[from..to]);
+            self.copy_any(&[behind]);
         }
-        self.buffer[self.at] = byte;
-        self.at += 1;
     }
 
     /// Writes a range of the input or of the rewritten text as it is.

@@ -90,23 +90,29 @@ pub fn canonicalize(input: &[u8], mode: NumberMode) -> Result<Cow<'_, [u8]>, Can
         return Ok(Cow::Borrowed(same));
     }
     let mut form = Vec::with_capacity(input.len());
-    emit::write(input, &mut workspace, |part| form.extend_from_slice(part));
+    emit::write(input, &mut workspace, b"", |part| {
+        form.extend_from_slice(part)
+    });
     Ok(Cow::Owned(form))
 }
 
-/// Hands the canonical form to `sink`, part by part, and without a copy where the input has it
-/// already. Where there is none, `sink` gets nothing.
+/// Hands `head`, which is short, and the canonical form to `sink`, part by part, and without a copy
+/// where the input has it already. Where there is none, `sink` gets nothing.
 #[inline]
 pub(crate) fn canonicalize_into(
     input: &[u8],
     mode: NumberMode,
+    head: &[u8],
     mut sink: impl FnMut(&[u8]),
 ) -> Result<(), CanonicalError> {
     let mut workspace = Workspace::lend();
     parser::read(input, mode, &mut workspace)?;
     match workspace.unchanged(input) {
-        Some(same) => sink(same),
-        None => emit::write(input, &mut workspace, sink),
+        Some(same) => {
+            sink(head);
+            sink(same);
+        }
+        None => emit::write(input, &mut workspace, head, sink),
     }
     Ok(())
 }
