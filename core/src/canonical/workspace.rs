@@ -7,7 +7,7 @@ use super::CanonicalError;
 use super::parser::Member;
 
 /// The most bytes that a thread keeps between two texts.
-const KEEP_BYTES: usize = 2 << 20;
+pub(super) const KEEP_BYTES: usize = 2 << 20;
 
 thread_local! {
     static KEPT: Cell<Option<Box<Workspace>>> = const { Cell::new(None) };
@@ -56,7 +56,7 @@ impl Workspace {
         self.names.clear();
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.members.capacity() * size_of::<Member>()
             + self.edits.capacity() * size_of::<Edit>()
             + self.pieces.capacity() * size_of::<Piece>()
