@@ -383,3 +383,30 @@ fn a_strict_integer_is_one_whose_digits_a_double_gives_back() {
         assert_eq!(error.kind(), CanonicalErrorKind::InexactInteger, "{text}");
     }
 }
+
+#[test]
+fn a_form_larger_than_any_buffer_comes_out_whole_wherever_its_parts_fall() {
+    for shift in 0..70 {
+        let member = |n: usize| {
+            let long = "y".repeat(n * 37 % 100);
+            format!(r#"{{"z{n}":"{long}","é":[1.0,{{"b":"\u0041","a":{n}}}],"k":null, "c":-0.50}}"#)
+        };
+        let elements: Vec<String> = (0..300).map(member).collect();
+        let pad = "x".repeat(shift);
+        let long = "w".repeat(9000 + shift);
+        let text = format!(
+            r#"{{"b":"{pad}","a":[{}],"aa":"{long}"}}"#,
+            elements.join(",")
+        );
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let theirs = serde_json_canonicalizer::to_string(&value).unwrap();
+        assert_eq!(rfc8785(&text).unwrap(), theirs, "{shift}");
+        assert_eq!(exact(&text).unwrap(), theirs, "{shift}");
+        // The same parts, when they are hashed one by one.
+        let (one, other) = (text.as_bytes(), theirs.as_bytes());
+        assert_eq!(
+            idemp::Fingerprint::of_json(one),
+            idemp::Fingerprint::of_json(other)
+        );
+    }
+}

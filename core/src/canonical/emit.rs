@@ -66,37 +66,47 @@ impl<S: FnMut(&[u8])> Writer<'_, S> {
         self.copy(self.input, from, piece.end as usize);
     }
 
-    fn members(&mut self, at: usize, len: usize) {
-        self.copy_any(b"{");
-        let pieces = &self.workspace.pieces[at..][..len];
-        let last = len - 1;
-        for (place, piece) in pieces.iter().enumerate() {
-            let behind = if place == last { b'}' } else { b',' };
-            if piece.first_edit == piece.last_edit {
-                self.copy_before(piece.start as usize, piece.end as usize, behind);
-            } else {
+    fn members(&mut self, first: usize, len: usize) {
+        let pieces = &self.workspace.pieces[first..][..len];
+        let mut at = self.byte(b'{');
+        for piece in pieces {
+            let from = piece.start as usize;
+            let len = piece.end as usize - from;
+            if piece.first_edit != piece.last_edit {
+                self.at = at;
                 self.piece(*piece);
-                self.copy_any(&[behind]);
+                at = self.byte(b',');
+                continue;
+            }
+            let wide = (
+                self.input.get(from..from + STEP),
+                self.buffer.get_mut(at..at + STEP),
+            );
+            if let (true, (Some(source), Some(target))) = (len < STEP, wide) {
+                // What is too much is written over by what comes next.
+                target.copy_from_slice(source);
+                target[len] = b',';
+                at += len + 1;
+            } else {
+                self.at = at;
+                self.copy_any(&self.input[from..from + len]);
+                at = self.byte(b',');
             }
         }
+        // In the place of the last comma, which was not handed on: see `byte`.
+        self.buffer[at - 1] = b'}';
+        self.at = at;
     }
 
-    /// Writes a range of the input as it is, and one byte behind it.
+    /// Writes one byte and returns the place behind it, leaving it in the buffer.
     #[inline(always)]
-    fn copy_before(&mut self, from: usize, to: usize, behind: u8) {
-        let len = to - from;
-        let wide = (
-            self.input.get(from..from + STEP),
-            self.buffer.get_mut(self.at..self.at + STEP),
-        );
-        if let (true, (Some(source), Some(target))) = (len < STEP, wide) {
-            target.copy_from_slice(source);
-            target[len] = behind;
-            self.at += len + 1;
-        } else {
-            self.copy_any(&self.input[from..to]);
-            self.copy_any(&[behind]);
+    fn byte(&mut self, byte: u8) -> usize {
+        if self.at == self.buffer.len() {
+            self.flush();
         }
+        self.buffer[self.at] = byte;
+        self.at += 1;
+        self.at
     }
 
     /// Writes a range of the input or of the rewritten text as it is.
@@ -108,7 +118,6 @@ impl<S: FnMut(&[u8])> Writer<'_, S> {
             self.buffer.get_mut(self.at..self.at + STEP),
         );
         if let (true, (Some(source), Some(target))) = (len <= STEP, wide) {
-            // What is too much is written over by what comes next.
             target.copy_from_slice(source);
             self.at += len;
         } else {

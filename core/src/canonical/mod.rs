@@ -13,6 +13,7 @@
 //! the memory is a small multiple of it.
 
 mod emit;
+mod members;
 mod number;
 mod order;
 mod parser;

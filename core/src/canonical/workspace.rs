@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 
 use super::CanonicalError;
-use super::parser::Member;
+use super::members::{Member, Orders};
 
 /// The most bytes that a thread keeps between two texts.
 pub(super) const KEEP_BYTES: usize = 2 << 20;
@@ -30,6 +30,8 @@ pub(super) struct Workspace {
     pub(super) text: Vec<u8>,
     /// Member names that are escaped in the input, decoded.
     pub(super) names: Vec<u8>,
+    /// Orders of members that were needed before.
+    pub(super) orders: Orders,
     /// Where what is written waits until it is handed on. It never gets shorter, so that it is
     /// zeroed only when it grows.
     pub(super) out: Vec<u8>,
