@@ -285,8 +285,20 @@ async fn the_events_name_the_task_of_the_answer() {
         )
     });
     let server = rig.serve(rig.layer(), handler).await;
-    server.post("793ccc64-0000", "final-1769660861", "{}").await;
-    server.post("793ccc64-0000", "final-1769660861", "{}").await;
+    server
+        .post(
+            "793ccc64-0000-4000-8000-000000000000",
+            "final-1769660861",
+            "{}",
+        )
+        .await;
+    server
+        .post(
+            "793ccc64-0000-4000-8000-000000000000",
+            "final-1769660861",
+            "{}",
+        )
+        .await;
     assert_eq!(
         rig.lines(),
         [

@@ -1,21 +1,24 @@
 //! Responses that cannot be stored reach their client, and are not executed twice.
 
-use std::sync::Mutex;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Response};
+use axum::http::{HeaderMap, Request, Response};
 use axum::routing::{MethodRouter, post as on_post};
 use bytes::Bytes;
 use http_body::Frame;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
+use idemp_tower::IdempotencyLayer;
+use tower::{ServiceBuilder, ServiceExt};
 
 use crate::harness::{Counter, Frames, Rig, Server, post};
 
 /// Gives each body once; a further call fails the test.
 fn once(body: Body, content_type: &'static str, counter: &Counter) -> MethodRouter {
     let (body, counter) = (Mutex::new(Some(body)), counter.clone());
-    let body = std::sync::Arc::new(body);
+    let body = Arc::new(body);
     on_post(move || async move {
         counter.next();
         let body = body.lock().unwrap().take().expect("executed once");
@@ -156,10 +159,36 @@ async fn a_body_that_breaks_off_is_not_executed_again() {
         .unwrap();
     let handler = once(Body::new(frames), "text/plain", &counter);
     let server = rig.serve(rig.layer(), handler).await;
-    let first = server.open(post("ada", "k", "{}")).await;
-    assert_eq!(first.status().as_u16(), 200);
-    assert!(first.into_body().collect().await.is_err());
+    // hyper closes the connection, with or without a head before.
+    server.begin(post("ada", "k", "{}"));
+    rig.saw("UNSTORABLE", 1).await;
     is_unknown(&server, &counter).await;
+}
+
+#[tokio::test]
+async fn what_there_was_of_a_broken_body_is_handed_on_and_then_its_error() {
+    let (sender, frames) = Frames::new();
+    sender.send(data(b"ha")).unwrap();
+    sender.send(data(b"lf")).unwrap();
+    sender.send(Err("broken".into())).unwrap();
+    let frames = Arc::new(Mutex::new(Some(frames)));
+    let inner = tower::service_fn(move |_: Request<idemp_tower::Body<Full<Bytes>>>| {
+        let body = frames.lock().unwrap().take().expect("executed once");
+        std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+    });
+    let layer = IdempotencyLayer::unscoped(Rig::new().idem);
+    let service = ServiceBuilder::new().layer(layer).service(inner);
+    let mut body = service
+        .oneshot(post("ada", "k", "{}"))
+        .await
+        .unwrap()
+        .into_body();
+    let mut seen = Vec::new();
+    while let Some(frame) = body.frame().await {
+        seen.push(frame.map(|frame| frame.into_data().unwrap()));
+    }
+    let expected = [Ok("ha".into()), Ok("lf".into()), Err("broken".to_owned())];
+    assert_eq!(seen, expected);
 }
 
 #[tokio::test]
@@ -193,7 +222,7 @@ async fn a_response_with_trailers_is_passed_on_with_them() {
     sender.send(Ok(Frame::trailers(trailers.clone()))).unwrap();
     drop(sender);
     let (body, inner) = (Mutex::new(Some(frames)), counter.clone());
-    let body = std::sync::Arc::new(body);
+    let body = Arc::new(body);
     let handler = on_post(move || async move {
         inner.next();
         let body = Body::new(body.lock().unwrap().take().expect("executed once"));
