@@ -113,10 +113,7 @@ impl Begin {
             _ if record.fences => Lapse::Fence,
             lapse => lapse,
         };
-        let policy = Policy {
-            lapse,
-            ..self.policy
-        };
+        let policy = self.policy.with_lapse(lapse);
         Step::Done(Ok(match record.state {
             State::Completed | State::Unstorable if record.is_expired(&slot, now) => {
                 Decision::Expired
@@ -158,10 +155,7 @@ impl Begin {
         Ok(Decision::Miss(LeaseToken {
             slot: self.slot.clone(),
             fingerprint: self.fingerprint,
-            policy: Policy {
-                lapse: self.lapse,
-                ..self.policy
-            },
+            policy: self.policy.with_lapse(self.lapse),
             owner: self.owner,
             rev: self.rev,
             attempt: self.attempt,

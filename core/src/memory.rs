@@ -20,6 +20,7 @@ use std::sync::{
 };
 
 use crate::error::StoreError;
+use crate::key::joined;
 use crate::slot::{Body, Head, Rev, Slot, Swap, Swapped, Verdict, apply};
 use crate::store::{AsyncStore, MaybeSend, Store};
 use crate::time::{Clock, Timestamp};
@@ -302,27 +303,17 @@ const KEY_AT: usize = 16 + 3 * 8 + 3;
 impl Record {
     fn new(key: &[u8], slot: &Slot, queued_at: Timestamp) -> Self {
         let head = slot.head.as_bytes();
-        let length = KEY_AT + key.len() + head.len() + slot.body.len();
-        let mut shared: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
-        if let Some(bytes) = Arc::get_mut(&mut shared) {
-            let mut rest = bytes;
-            for part in [
-                slot.rev.as_bytes().as_slice(),
-                &slot.lease_until.as_millis().to_le_bytes(),
-                &slot.gone_at.as_millis().to_le_bytes(),
-                &queued_at.as_millis().to_le_bytes(),
-                &(key.len() as u16).to_le_bytes(),
-                &[head.len() as u8],
-                key,
-                head,
-                &slot.body,
-            ] {
-                let (place, behind) = rest.split_at_mut(part.len());
-                place.copy_from_slice(part);
-                rest = behind;
-            }
-        }
-        Self(shared)
+        Self(joined(&[
+            slot.rev.as_bytes(),
+            &slot.lease_until.as_millis().to_le_bytes(),
+            &slot.gone_at.as_millis().to_le_bytes(),
+            &queued_at.as_millis().to_le_bytes(),
+            &(key.len() as u16).to_le_bytes(),
+            &[head.len() as u8],
+            key,
+            head,
+            &slot.body,
+        ]))
     }
 
     fn time(&self, index: usize) -> Timestamp {

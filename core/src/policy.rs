@@ -155,6 +155,11 @@ impl Policy {
         self.lapse
     }
 
+    /// The same, but for what a lapse means.
+    pub(crate) fn with_lapse(self, lapse: Lapse) -> Self {
+        Self { lapse, ..self }
+    }
+
     /// How long a store keeps what core puts: never shorter than a lease.
     pub(crate) fn keep(&self) -> Duration {
         self.retention() + self.tombstone()
