@@ -45,6 +45,14 @@ struct Parser<'a> {
     workspace: &'a mut Workspace,
 }
 
+/// How far the members of an object, which start at `base`, come in order.
+struct Ascent {
+    base: usize,
+    /// The prefix of the last name.
+    last: u64,
+    sorted: bool,
+}
+
 /// The error is in the workspace: results stay in registers.
 struct Failed;
 
@@ -133,12 +141,16 @@ impl Parser<'_> {
             return Ok(at + 1);
         }
         let base = self.workspace.members.len();
-        let mut sorted = true;
+        let mut ascent = Ascent {
+            base,
+            last: 0,
+            sorted: true,
+        };
         loop {
             if byte != b'"' {
                 return Err(self.unexpected(at));
             }
-            at = self.name(at, base, &mut sorted)?;
+            at = self.name(at, &mut ascent)?;
             (byte, at) = self.past_white(at);
             if byte != b':' {
                 return Err(self.unexpected(at));
@@ -159,7 +171,7 @@ impl Parser<'_> {
             return Err(self.unexpected(at));
         }
         at += 1;
-        if sorted {
+        if ascent.sorted {
             self.drop_if_last(edit);
         } else {
             self.sort(base, edit, at)?;
@@ -170,7 +182,7 @@ impl Parser<'_> {
 
     /// Reads the name at `at`, notes the member, and whether it comes behind the one before it.
     #[inline(always)]
-    fn name(&mut self, at: usize, base: usize, sorted: &mut bool) -> Position {
+    fn name(&mut self, at: usize, ascent: &mut Ascent) -> Position {
         let start = at + 1;
         let first_edit = self.edits();
         let prefix;
@@ -192,68 +204,62 @@ impl Parser<'_> {
             }
         };
         if self.byte(close) != b'"' {
-            return self.escaped_name(at, close, base, sorted);
+            return self.escaped_name(at, close, ascent);
         }
-        let len = (close - start) as u32;
-        self.member(at, prefix, start as u32, len, first_edit, base, sorted);
-        Ok(close + 1)
-    }
-
-    /// The rest of a name, from its first byte that is not plain, which is at `special`.
-    #[cold]
-    fn escaped_name(
-        &mut self,
-        at: usize,
-        special: usize,
-        base: usize,
-        sorted: &mut bool,
-    ) -> Position {
-        let first_edit = self.edits();
-        let end = self.escaped(at + 1, special)?;
-        let names = &mut self.workspace.names;
-        let decoded = names.len();
-        string::decode(&self.input[at + 1..end - 1], names);
-        let prefix = order::prefix(&names[decoded..]);
-        let len = (names.len() - decoded) as u32 | DECODED;
-        self.member(at, prefix, decoded as u32, len, first_edit, base, sorted);
-        Ok(end)
-    }
-
-    /// Notes a member, and whether it comes behind the one before it.
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    fn member(
-        &mut self,
-        at: usize,
-        prefix: u64,
-        name: u32,
-        name_len: u32,
-        first_edit: u32,
-        base: usize,
-        sorted: &mut bool,
-    ) {
-        let members = &mut self.workspace.members;
-        let before = members[base..].last().map(|member| member.prefix);
-        members.push(Member {
+        let member = Member {
             prefix,
-            name,
-            name_len,
+            name: start as u32,
+            name_len: (close - start) as u32,
             piece: Piece {
                 start: at as u32,
                 end: 0,
                 first_edit,
                 last_edit: 0,
             },
-        });
-        if let (true, Some(before)) = (*sorted, before) {
-            *sorted = before < prefix || (before == prefix && self.last_two_ascend());
+        };
+        self.member(member, ascent);
+        Ok(close + 1)
+    }
+
+    /// The name at `at`, whose first byte that is not plain is at `special`.
+    #[cold]
+    fn escaped_name(&mut self, at: usize, special: usize, ascent: &mut Ascent) -> Position {
+        let first_edit = self.edits();
+        let end = self.escaped(at + 1, special)?;
+        let names = &mut self.workspace.names;
+        let decoded = names.len();
+        string::decode(&self.input[at + 1..end - 1], names);
+        let member = Member {
+            prefix: order::prefix(&names[decoded..]),
+            name: decoded as u32,
+            name_len: (names.len() - decoded) as u32 | DECODED,
+            piece: Piece {
+                start: at as u32,
+                end: 0,
+                first_edit,
+                last_edit: 0,
+            },
+        };
+        self.member(member, ascent);
+        Ok(end)
+    }
+
+    /// Notes a member, and whether it comes behind the one before it.
+    #[inline(always)]
+    fn member(&mut self, member: Member, ascent: &mut Ascent) {
+        self.workspace.members.push(member);
+        if ascent.sorted && member.prefix <= ascent.last {
+            ascent.sorted = self.last_ascends(ascent, member.prefix);
         }
+        ascent.last = member.prefix;
     }
 
     #[inline(never)]
-    fn last_two_ascend(&self) -> bool {
-        match &self.workspace.members[..] {
-            [.., before, last] => self.names().compare(before, last).is_lt(),
+    fn last_ascends(&self, ascent: &Ascent, prefix: u64) -> bool {
+        match &self.workspace.members[ascent.base..] {
+            [.., before, last] => {
+                prefix == ascent.last && self.names().compare(before, last).is_lt()
+            }
             _ => true,
         }
     }
