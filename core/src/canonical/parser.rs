@@ -30,15 +30,6 @@ pub(super) fn read(
     }
 }
 
-impl Workspace {
-    /// The canonical form, where it is a part of the input.
-    #[inline]
-    pub(super) fn unchanged<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
-        let Piece { start, end, .. } = self.whole;
-        (self.whole.last_edit == 0).then(|| &input[start as usize..end as usize])
-    }
-}
-
 struct Parser<'a> {
     input: &'a [u8],
     mode: NumberMode,
@@ -76,7 +67,7 @@ impl Parser<'_> {
             start: start as u32,
             end: end as u32,
             first_edit: 0,
-            last_edit: self.edits(),
+            last_edit: self.workspace.edit_count(),
         };
         Ok(())
     }
@@ -137,7 +128,7 @@ impl Parser<'_> {
         });
         let (mut byte, mut at) = self.past_white(open + 1);
         if byte == b'}' {
-            self.drop_if_last(edit);
+            self.workspace.drop_if_last(edit);
             return Ok(at + 1);
         }
         let base = self.workspace.members.len();
@@ -156,7 +147,7 @@ impl Parser<'_> {
                 return Err(self.unexpected(at));
             }
             at = self.value(at + 1, depth)?;
-            let last_edit = self.edits();
+            let last_edit = self.workspace.edit_count();
             if let Some(member) = self.workspace.members.last_mut() {
                 member.piece.end = at as u32;
                 member.piece.last_edit = last_edit;
@@ -172,7 +163,7 @@ impl Parser<'_> {
         }
         at += 1;
         if ascent.sorted {
-            self.drop_if_last(edit);
+            self.workspace.drop_if_last(edit);
         } else {
             self.sort(base, edit, at)?;
         }
@@ -184,7 +175,7 @@ impl Parser<'_> {
     #[inline(always)]
     fn name(&mut self, at: usize, ascent: &mut Ascent) -> Position {
         let start = at + 1;
-        let first_edit = self.edits();
+        let first_edit = self.workspace.edit_count();
         let prefix;
         let close = match scan::word(self.input, start) {
             Some(word) => {
@@ -224,7 +215,7 @@ impl Parser<'_> {
     /// The name at `at`, whose first byte that is not plain is at `special`.
     #[cold]
     fn escaped_name(&mut self, at: usize, special: usize, ascent: &mut Ascent) -> Position {
-        let first_edit = self.edits();
+        let first_edit = self.workspace.edit_count();
         let end = self.escaped(at + 1, special)?;
         let names = &mut self.workspace.names;
         let decoded = names.len();
@@ -313,7 +304,7 @@ impl Parser<'_> {
         match string::read(self.input, start, at, &mut self.workspace.text) {
             Ok(escaped) => {
                 if !escaped.canonical {
-                    self.replace(start, escaped.close, text);
+                    self.workspace.replace(start, escaped.close, text);
                 }
                 Ok(escaped.close + 1)
             }
@@ -340,7 +331,7 @@ impl Parser<'_> {
         if self.workspace.text[text..] == *literal {
             self.workspace.text.truncate(text);
         } else {
-            self.replace(start, end, text);
+            self.workspace.replace(start, end, text);
         }
         Ok(end)
     }
@@ -382,38 +373,9 @@ impl Parser<'_> {
         let end = scan::white_end(self.input, start);
         if end > start {
             let text = self.workspace.text.len();
-            self.replace(start, end, text);
+            self.workspace.replace(start, end, text);
         }
         end
-    }
-
-    /// Puts what was appended to the text since `text` in the place of a range.
-    fn replace(&mut self, start: usize, end: usize, text: usize) {
-        let by = By::Text {
-            at: text as u32,
-            len: (self.workspace.text.len() - text) as u32,
-        };
-        let next = self.edits() + 1;
-        self.workspace.edits.push(Edit {
-            start: start as u32,
-            end: end as u32,
-            next,
-            by,
-        });
-    }
-
-    /// Takes back the edit of an object in which nothing is changed.
-    #[inline(always)]
-    fn drop_if_last(&mut self, edit: usize) {
-        if self.workspace.edits.len() == edit + 1 {
-            self.workspace.edits.truncate(edit);
-        }
-    }
-
-    /// How many changes there are so far.
-    #[inline(always)]
-    fn edits(&self) -> u32 {
-        self.workspace.edits.len() as u32
     }
 
     /// Something does not belong at `at`, or is missing there.
