@@ -1,28 +1,5 @@
 //! [`Fingerprint`]: what a request is, in 33 bytes, and the [`FingerprintBuilder`] that says what
 //! counts.
-//!
-//! A fingerprint is the SHA-256 of
-//!
-//! ```text
-//! "idemp"             5 bytes
-//! version             1 byte, 1
-//! kind of the body    1 byte: 1 canonical JSON with exact numbers, 2 by RFC 8785, 3 by RFC 8785
-//!                     with integers checked, 4 raw, 5 empty
-//! parts               sorted by tag, then name; each: the tag in 1 byte, never 0; the length of
-//!                     the name in 64 bits, big-endian; the name; the length of the value; the value
-//! end of the parts    1 byte, 0
-//! body                to the end
-//! ```
-//!
-//! Everything before the body is framed, so no two requests have the same bytes. The number mode
-//! is in the kind, and what is left out or selected in the parts: after a change of those rules an
-//! old fingerprint equals no new one, which shows as a conflict and never as a false replay.
-//!
-//! Three rules that hold everywhere:
-//! - A JSON body counts by its canonical form (see [`canonicalize`](crate::canonicalize)).
-//! - A body that says JSON and has no canonical form counts by its raw bytes, in a domain of its
-//!   own: an identical retry matches, and nothing is merged. The strict readings refuse it instead.
-//! - An empty body, of whatever type, is a third domain. White space alone is not empty.
 
 mod builder;
 mod media_type;
@@ -41,8 +18,11 @@ use crate::key::hex;
 
 /// A versioned SHA-256 over the canonical request.
 ///
-/// Its text form, for people and for serde, is [`Fingerprint::to_hex`]; `Debug` and `Display` show
-/// the version and the first digits only.
+/// # What counts as the same body
+/// - A JSON body counts by its canonical form: see [`canonicalize`](crate::canonicalize).
+/// - A body that says JSON and has no canonical form counts by its raw bytes, in a domain of its
+///   own: an identical retry matches, and nothing is merged. The strict readings refuse it instead.
+/// - An empty body, of whatever type, is a third domain. White space alone is not empty.
 ///
 /// ```
 /// use idemp::Fingerprint;
@@ -52,6 +32,31 @@ use crate::key::hex;
 /// assert_ne!(first, Fingerprint::of_json(br#"{"to":"alice","amount":"100"}"#));
 /// assert_eq!(first.to_hex().parse(), Ok(first));
 /// ```
+///
+/// # Text form
+/// For people and for serde it is [`Fingerprint::to_hex`]; `Debug` and `Display` show the version
+/// and the first digits only.
+///
+/// # What is hashed
+/// ```text
+/// "idemp"             5 bytes
+/// version             1 byte, 1
+/// kind of the body    1 byte: 1 canonical JSON with exact numbers, 2 by RFC 8785, 3 by RFC 8785
+///                     with integers checked, 4 raw, 5 empty
+/// parts               sorted by tag, then name; each: the tag in 1 byte, never 0; the length of
+///                     the name in 64 bits, big-endian; the name; the length of the value; the value
+/// end of the parts    1 byte, 0
+/// body                to the end
+/// ```
+///
+/// Everything before the body is framed, so no two requests have the same bytes. The tags are `m`
+/// method, `p` path, `q` parameter of the query, `c` content type, `a` parameter of the content
+/// type, `h` header, `n` named part, `s` selected field (the pointer; 1 and the canonical value, or
+/// 0 where there is none; the body is then left out), `x` pointer to what is left out.
+///
+/// The number mode is in the kind, and what is selected or left out in the parts: after a change of
+/// those rules an old fingerprint equals no new one, which shows as a conflict and never as a false
+/// replay.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint {
     version: u8,
@@ -63,7 +68,7 @@ impl Fingerprint {
     pub const VERSION: u8 = 1;
 
     /// The fingerprint of a JSON body, numbers exact. A body without a canonical form counts by
-    /// its raw bytes, an empty one as empty: see the rules above.
+    /// its raw bytes, an empty one as empty.
     #[must_use]
     pub fn of_json(body: &[u8]) -> Self {
         Self::of_json_strict(body).unwrap_or_else(|_| Self::seal(Kind::Raw, &[], body))
@@ -126,7 +131,7 @@ impl Fingerprint {
         hex(&[self.version]) + &hex(&self.digest)
     }
 
-    /// Hashes a request. The layout is at the head of this module.
+    /// Hashes a request. The layout is in the documentation of the type.
     fn seal(kind: Kind, parts: &[Part], body: &[u8]) -> Self {
         let mut hash = Self::open(kind, parts);
         hash.update([END_OF_PARTS]);

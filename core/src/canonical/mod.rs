@@ -306,6 +306,38 @@ mod tests {
     }
 
     #[test]
+    fn an_order_that_fitted_another_object_is_not_taken_on_trust() {
+        let form = |text: &str| {
+            let form = canonicalize(text.as_bytes(), NumberMode::Exact);
+            form.map(|form| String::from_utf8(form.into_owned()).unwrap())
+        };
+        // All start with the same name and have as many members, so they share a place.
+        let sorted = Ok(String::from(r#"{"a":1,"b":2,"c":3,"d":4}"#));
+        for text in [
+            r#"{"d":4,"c":3,"b":2,"a":1}"#,
+            r#"{"d":4,"a":1,"b":2,"c":3}"#,
+            r#"{"d":4,"a":1,"b":2,"c":3}"#,
+            r#"{"d":4,"c":3,"a":1,"b":2}"#,
+        ] {
+            assert_eq!(form(text), sorted);
+        }
+        for _ in 0..2 {
+            let error = form(r#"{"d":4,"a":3,"a":1,"b":2}"#).unwrap_err();
+            assert_eq!(error.kind(), CanonicalErrorKind::Duplicate);
+            // The same first eight bytes, and what tells them apart comes later.
+            let ends = |ends: [u8; 3]| {
+                let [x, y, z] = ends.map(|end| format!("\"same start {end}\":{end}"));
+                form(&format!("{{{x},{y},{z}}}"))
+            };
+            let sorted = ends([1, 2, 3]);
+            assert_eq!(ends([3, 2, 1]), sorted);
+            assert_eq!(ends([3, 1, 2]), sorted);
+            assert_eq!(ends([2, 3, 1]), sorted);
+            assert!(ends([3, 1, 3]).is_err() && ends([3, 1, 1]).is_err());
+        }
+    }
+
+    #[test]
     fn the_buffers_that_a_thread_keeps_are_bounded_and_survive_an_error() {
         let names: Vec<String> = (0..200_000).rev().map(|n| format!("\"{n}\":0.0")).collect();
         let large = format!("{{{}}}", names.join(","));

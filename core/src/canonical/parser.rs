@@ -30,19 +30,18 @@ pub(super) fn read(
     }
 }
 
-impl Workspace {
-    /// The canonical form, where it is a part of the input.
-    #[inline]
-    pub(super) fn unchanged<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
-        let Piece { start, end, .. } = self.whole;
-        (self.whole.last_edit == 0).then(|| &input[start as usize..end as usize])
-    }
-}
-
 struct Parser<'a> {
     input: &'a [u8],
     mode: NumberMode,
     workspace: &'a mut Workspace,
+}
+
+/// How far the members of an object, which start at `base`, come in order.
+struct Ascent {
+    base: usize,
+    /// The prefix of the last name.
+    last: u64,
+    sorted: bool,
 }
 
 /// The error is in the workspace: results stay in registers.
@@ -68,7 +67,7 @@ impl Parser<'_> {
             start: start as u32,
             end: end as u32,
             first_edit: 0,
-            last_edit: self.edits(),
+            last_edit: self.workspace.edit_count(),
         };
         Ok(())
     }
@@ -129,22 +128,26 @@ impl Parser<'_> {
         });
         let (mut byte, mut at) = self.past_white(open + 1);
         if byte == b'}' {
-            self.drop_if_last(edit);
+            self.workspace.drop_if_last(edit);
             return Ok(at + 1);
         }
         let base = self.workspace.members.len();
-        let mut sorted = true;
+        let mut ascent = Ascent {
+            base,
+            last: 0,
+            sorted: true,
+        };
         loop {
             if byte != b'"' {
                 return Err(self.unexpected(at));
             }
-            at = self.name(at, base, &mut sorted)?;
+            at = self.name(at, &mut ascent)?;
             (byte, at) = self.past_white(at);
             if byte != b':' {
                 return Err(self.unexpected(at));
             }
             at = self.value(at + 1, depth)?;
-            let last_edit = self.edits();
+            let last_edit = self.workspace.edit_count();
             if let Some(member) = self.workspace.members.last_mut() {
                 member.piece.end = at as u32;
                 member.piece.last_edit = last_edit;
@@ -159,8 +162,8 @@ impl Parser<'_> {
             return Err(self.unexpected(at));
         }
         at += 1;
-        if sorted {
-            self.drop_if_last(edit);
+        if ascent.sorted {
+            self.workspace.drop_if_last(edit);
         } else {
             self.sort(base, edit, at)?;
         }
@@ -170,9 +173,9 @@ impl Parser<'_> {
 
     /// Reads the name at `at`, notes the member, and whether it comes behind the one before it.
     #[inline(always)]
-    fn name(&mut self, at: usize, base: usize, sorted: &mut bool) -> Position {
+    fn name(&mut self, at: usize, ascent: &mut Ascent) -> Position {
         let start = at + 1;
-        let first_edit = self.edits();
+        let first_edit = self.workspace.edit_count();
         let prefix;
         let close = match scan::word(self.input, start) {
             Some(word) => {
@@ -192,68 +195,62 @@ impl Parser<'_> {
             }
         };
         if self.byte(close) != b'"' {
-            return self.escaped_name(at, close, base, sorted);
+            return self.escaped_name(at, close, ascent);
         }
-        let len = (close - start) as u32;
-        self.member(at, prefix, start as u32, len, first_edit, base, sorted);
-        Ok(close + 1)
-    }
-
-    /// The rest of a name, from its first byte that is not plain, which is at `special`.
-    #[cold]
-    fn escaped_name(
-        &mut self,
-        at: usize,
-        special: usize,
-        base: usize,
-        sorted: &mut bool,
-    ) -> Position {
-        let first_edit = self.edits();
-        let end = self.escaped(at + 1, special)?;
-        let names = &mut self.workspace.names;
-        let decoded = names.len();
-        string::decode(&self.input[at + 1..end - 1], names);
-        let prefix = order::prefix(&names[decoded..]);
-        let len = (names.len() - decoded) as u32 | DECODED;
-        self.member(at, prefix, decoded as u32, len, first_edit, base, sorted);
-        Ok(end)
-    }
-
-    /// Notes a member, and whether it comes behind the one before it.
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    fn member(
-        &mut self,
-        at: usize,
-        prefix: u64,
-        name: u32,
-        name_len: u32,
-        first_edit: u32,
-        base: usize,
-        sorted: &mut bool,
-    ) {
-        let members = &mut self.workspace.members;
-        let before = members[base..].last().map(|member| member.prefix);
-        members.push(Member {
+        let member = Member {
             prefix,
-            name,
-            name_len,
+            name: start as u32,
+            name_len: (close - start) as u32,
             piece: Piece {
                 start: at as u32,
                 end: 0,
                 first_edit,
                 last_edit: 0,
             },
-        });
-        if let (true, Some(before)) = (*sorted, before) {
-            *sorted = before < prefix || (before == prefix && self.last_two_ascend());
+        };
+        self.member(member, ascent);
+        Ok(close + 1)
+    }
+
+    /// The name at `at`, whose first byte that is not plain is at `special`.
+    #[cold]
+    fn escaped_name(&mut self, at: usize, special: usize, ascent: &mut Ascent) -> Position {
+        let first_edit = self.workspace.edit_count();
+        let end = self.escaped(at + 1, special)?;
+        let names = &mut self.workspace.names;
+        let decoded = names.len();
+        string::decode(&self.input[at + 1..end - 1], names);
+        let member = Member {
+            prefix: order::prefix(&names[decoded..]),
+            name: decoded as u32,
+            name_len: (names.len() - decoded) as u32 | DECODED,
+            piece: Piece {
+                start: at as u32,
+                end: 0,
+                first_edit,
+                last_edit: 0,
+            },
+        };
+        self.member(member, ascent);
+        Ok(end)
+    }
+
+    /// Notes a member, and whether it comes behind the one before it.
+    #[inline(always)]
+    fn member(&mut self, member: Member, ascent: &mut Ascent) {
+        self.workspace.members.push(member);
+        if ascent.sorted && member.prefix <= ascent.last {
+            ascent.sorted = self.last_ascends(ascent, member.prefix);
         }
+        ascent.last = member.prefix;
     }
 
     #[inline(never)]
-    fn last_two_ascend(&self) -> bool {
-        match &self.workspace.members[..] {
-            [.., before, last] => self.names().compare(before, last).is_lt(),
+    fn last_ascends(&self, ascent: &Ascent, prefix: u64) -> bool {
+        match &self.workspace.members[ascent.base..] {
+            [.., before, last] => {
+                prefix == ascent.last && self.names().compare(before, last).is_lt()
+            }
             _ => true,
         }
     }
@@ -307,7 +304,7 @@ impl Parser<'_> {
         match string::read(self.input, start, at, &mut self.workspace.text) {
             Ok(escaped) => {
                 if !escaped.canonical {
-                    self.replace(start, escaped.close, text);
+                    self.workspace.replace(start, escaped.close, text);
                 }
                 Ok(escaped.close + 1)
             }
@@ -334,7 +331,7 @@ impl Parser<'_> {
         if self.workspace.text[text..] == *literal {
             self.workspace.text.truncate(text);
         } else {
-            self.replace(start, end, text);
+            self.workspace.replace(start, end, text);
         }
         Ok(end)
     }
@@ -376,38 +373,9 @@ impl Parser<'_> {
         let end = scan::white_end(self.input, start);
         if end > start {
             let text = self.workspace.text.len();
-            self.replace(start, end, text);
+            self.workspace.replace(start, end, text);
         }
         end
-    }
-
-    /// Puts what was appended to the text since `text` in the place of a range.
-    fn replace(&mut self, start: usize, end: usize, text: usize) {
-        let by = By::Text {
-            at: text as u32,
-            len: (self.workspace.text.len() - text) as u32,
-        };
-        let next = self.edits() + 1;
-        self.workspace.edits.push(Edit {
-            start: start as u32,
-            end: end as u32,
-            next,
-            by,
-        });
-    }
-
-    /// Takes back the edit of an object in which nothing is changed.
-    #[inline(always)]
-    fn drop_if_last(&mut self, edit: usize) {
-        if self.workspace.edits.len() == edit + 1 {
-            self.workspace.edits.truncate(edit);
-        }
-    }
-
-    /// How many changes there are so far.
-    #[inline(always)]
-    fn edits(&self) -> u32 {
-        self.workspace.edits.len() as u32
     }
 
     /// Something does not belong at `at`, or is missing there.

@@ -49,6 +49,41 @@ impl Workspace {
         Lent(Some(workspace))
     }
 
+    /// The canonical form, where it is a part of the input.
+    #[inline]
+    pub(super) fn unchanged<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
+        let Piece { start, end, .. } = self.whole;
+        (self.whole.last_edit == 0).then(|| &input[start as usize..end as usize])
+    }
+
+    /// How many changes there are so far.
+    #[inline(always)]
+    pub(super) fn edit_count(&self) -> u32 {
+        self.edits.len() as u32
+    }
+
+    /// Puts what was appended to the text since `text` in the place of a range of the input.
+    pub(super) fn replace(&mut self, start: usize, end: usize, text: usize) {
+        let by = By::Text {
+            at: text as u32,
+            len: (self.text.len() - text) as u32,
+        };
+        self.edits.push(Edit {
+            start: start as u32,
+            end: end as u32,
+            next: self.edit_count() + 1,
+            by,
+        });
+    }
+
+    /// Takes back the edit of an object in which nothing is changed.
+    #[inline(always)]
+    pub(super) fn drop_if_last(&mut self, edit: usize) {
+        if self.edits.len() == edit + 1 {
+            self.edits.truncate(edit);
+        }
+    }
+
     fn clear(&mut self) {
         self.error = None;
         self.members.clear();
