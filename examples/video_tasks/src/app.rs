@@ -7,6 +7,7 @@
 //! Nobody gets a replay who could not have made the request; a replay is answered before anything
 //! could refuse it as new work.
 
+use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
@@ -14,9 +15,11 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
-use idemp::{Idempotency, InPlace, MemoryStore, Observer, Policy, PolicyError};
+use idemp::{Idempotency, InPlace, MemoryStore, Observer, Policy, PolicyError, Scope};
+use idemp_tower::{IdempotencyLayer, ScopeError};
 use tokio::net::TcpListener;
 
+use crate::bearer::User;
 use crate::track::Tracks;
 use crate::video::VideoTasks;
 use crate::{bearer, fields, problem, request_id, track, video};
@@ -75,6 +78,7 @@ impl App {
         let idem = Idempotency::builder(InPlace(MemoryStore::new()))
             .policy(config.replay)
             .observer(observer)
+            .label(idemp_tower::json_label("task_id"))
             .build();
         let videos = VideoTasks::new(config.active_limit, config.vendor_takes);
         let tracks = Tracks::new(
@@ -126,8 +130,16 @@ impl App {
     }
 }
 
-fn video_routes(videos: VideoTasks, _idem: &Idempotency<Store>) -> Router {
-    let create = post(video::create).layer(from_fn(problem::tell));
+fn video_routes(videos: VideoTasks, idem: &Idempotency<Store>) -> Router {
+    // The scope names the caller and the operation: a key says nothing to anybody else.
+    let once = IdempotencyLayer::new(idem.clone(), |request| {
+        let user = request.extensions.get::<User>();
+        let user = user.ok_or(ScopeError::Unauthenticated)?;
+        Ok(Scope::new([user.name(), "POST /api/video-tasks"])?)
+    });
+    let create = post(video::create)
+        .layer::<_, Infallible>(from_fn(problem::tell))
+        .layer(once.required().body_limit(fields::BODY_LIMIT));
     Router::new()
         .route("/api/video-tasks", create.get(video::list))
         .route("/api/video-tasks/{task_id}", get(video::show))

@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use idemp::http::RequestId;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::request_id;
 
@@ -74,12 +75,12 @@ impl Problem {
     /// The whole answer to the request `id`.
     #[must_use]
     pub fn answer(self, id: &RequestId) -> Response {
-        let body = json!({
-            "code": self.code,
-            "message": self.message,
-            "requestId": id.as_str(),
-            "details": self.details,
-        });
+        let body = Body {
+            code: self.code,
+            message: &self.message,
+            request_id: id.as_str(),
+            details: &self.details,
+        };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -88,6 +89,15 @@ impl Problem {
         }
         response
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    code: &'a str,
+    message: &'a str,
+    request_id: &'a str,
+    details: &'a Map<String, Value>,
 }
 
 /// For [`tell`] to find.

@@ -22,7 +22,6 @@ use idemp::{
     LeaseToken, Scope, SystemEntropy,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -260,11 +259,13 @@ pub async fn start(State(tracks): State<Tracks>, mut fields: Fields) -> Result<R
     match tracks.start(&subject).await? {
         Started::New(analysis) => {
             let location = format!("/api/v1/track/{}", analysis.task_id);
-            let body = told(&analysis, "Analysis started");
+            let message = "Analysis started";
+            let body = Json(Told { analysis, message });
             Ok((StatusCode::CREATED, [(LOCATION, location)], body).into_response())
         }
         Started::Joined(analysis) => {
-            Ok(told(&analysis, "Analysis already in progress").into_response())
+            let message = "Analysis already in progress";
+            Ok(Json(Told { analysis, message }).into_response())
         }
         Started::Nameless => {
             let message = "This analysis is being started. Ask again for its id.";
@@ -306,9 +307,12 @@ pub async fn end(
     tracks.end(task_id, end).await.map(Json)
 }
 
-fn told(analysis: &Analysis, message: &str) -> Json<Value> {
-    let Analysis { task_id, status } = analysis;
-    Json(json!({ "task_id": task_id, "status": status, "message": message }))
+/// An analysis, and how the request came by it.
+#[derive(Debug, Serialize)]
+struct Told {
+    #[serde(flatten)]
+    analysis: Analysis,
+    message: &'static str,
 }
 
 fn no_such_task() -> Problem {

@@ -44,6 +44,13 @@ pub enum Status {
     Completed,
 }
 
+/// The tasks of one user.
+#[derive(Debug, Serialize)]
+pub struct List {
+    count: usize,
+    tasks: Vec<VideoTask>,
+}
+
 /// The tasks of all users, in memory. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct VideoTasks {
@@ -119,13 +126,12 @@ pub async fn create(
 pub async fn list(
     State(videos): State<VideoTasks>,
     Extension(user): Extension<User>,
-) -> Json<serde_json::Value> {
+) -> Json<List> {
     let tasks = videos.lock();
-    let own: Vec<&VideoTask> = tasks
-        .values()
-        .filter_map(|(owner, task)| (*owner == user).then_some(task))
-        .collect();
-    Json(serde_json::json!({ "count": own.len(), "tasks": own }))
+    let own = tasks.values().filter(|(owner, _)| *owner == user);
+    let tasks: Vec<VideoTask> = own.map(|(_, task)| task.clone()).collect();
+    let count = tasks.len();
+    Json(List { count, tasks })
 }
 
 /// `GET /api/video-tasks/{task_id}`.

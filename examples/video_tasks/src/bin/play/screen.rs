@@ -3,10 +3,8 @@
 use std::io::IsTerminal;
 use std::sync::LazyLock;
 
-use serde_json::Value;
-
 /// Columns.
-pub(crate) const WIDTH: usize = 96;
+pub(crate) const WIDTH: usize = 98;
 
 pub(crate) fn bold(text: &str) -> String {
     paint("1", text)
@@ -59,11 +57,13 @@ pub(crate) fn wrap(text: &str, indent: usize) -> Vec<String> {
         .collect()
 }
 
-/// JSON in lines. A long text goes on under its beginning.
-pub(crate) fn json(value: &Value, indent: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    members(value, indent, "", "", &mut lines);
-    lines
+/// JSON in lines, its members in the order in which they came. A long text goes on under its
+/// beginning.
+pub(crate) fn json(text: &str, indent: usize) -> Vec<String> {
+    spread(text)
+        .iter()
+        .flat_map(|line| member(line, indent))
+        .collect()
 }
 
 /// At most so many columns, the last one a `…` where something is left out.
@@ -76,37 +76,57 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
     cut
 }
 
-fn members(value: &Value, indent: usize, name: &str, comma: &str, lines: &mut Vec<String>) {
-    let margin = " ".repeat(indent);
-    let label = if name.is_empty() {
-        String::new()
-    } else {
-        format!("{}: ", cyan(&format!("\"{name}\"")))
-    };
-    let (open, inner, close): (_, Vec<(&str, &Value)>, _) = match value {
-        Value::Object(object) if !object.is_empty() => {
-            let inner = object.iter().map(|(name, value)| (name.as_str(), value));
-            ("{", inner.collect(), "}")
+/// JSON with one member in a line.
+fn spread(text: &str) -> Vec<String> {
+    let mut lines = vec![];
+    let mut line = String::new();
+    let mut depth = 0_usize;
+    let (mut quoted, mut escaped) = (false, false);
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        if quoted || c == '"' {
+            quoted = !quoted || c != '"' || escaped;
+            escaped = quoted && c == '\\' && !escaped;
+            line.push(c);
+            continue;
         }
-        Value::Array(array) if !array.is_empty() => {
-            ("[", array.iter().map(|value| ("", value)).collect(), "]")
+        let closes = |c: &char| matches!(c, '}' | ']');
+        if closes(&c) {
+            depth = depth.saturating_sub(1);
+            if !line.ends_with(['{', '[']) {
+                lines.push(std::mem::replace(&mut line, "  ".repeat(depth)));
+            }
         }
-        plain => {
-            // `"name": ` takes four columns more than the name.
-            let hang = indent + if name.is_empty() { 0 } else { name.chars().count() + 4 };
-            let mut text = wrap(&format!("{plain}{comma}"), hang);
-            text[0] = format!("{margin}{label}{}", text[0].trim_start());
-            lines.append(&mut text);
-            return;
+        line.push(c);
+        match c {
+            ':' => line.push(' '),
+            '{' | '[' => depth += 1,
+            _ => {}
         }
-    };
-    lines.push(format!("{margin}{label}{open}"));
-    let last = inner.len() - 1;
-    for (index, (name, value)) in inner.into_iter().enumerate() {
-        let comma = if index < last { "," } else { "" };
-        members(value, indent + 2, name, comma, lines);
+        let empty = characters.peek().is_some_and(closes);
+        if c == ',' || (matches!(c, '{' | '[') && !empty) {
+            lines.push(std::mem::replace(&mut line, "  ".repeat(depth)));
+        }
     }
-    lines.push(format!("{margin}{close}{comma}"));
+    lines.push(line);
+    lines
+}
+
+/// One line of [`spread`], with a colour for its name, in as many lines as it takes.
+fn member(line: &str, indent: usize) -> Vec<String> {
+    let plain = line.trim_start();
+    let indent = indent + line.len() - plain.len();
+    let margin = " ".repeat(indent);
+    let Some((name, value)) = plain.split_once("\": ").filter(|_| plain.starts_with('"')) else {
+        return wrap(plain, indent);
+    };
+    let mut lines = wrap(value, indent + name.chars().count() + 3);
+    lines[0] = format!(
+        "{margin}{}: {}",
+        cyan(&format!("{name}\"")),
+        lines[0].trim_start()
+    );
+    lines
 }
 
 static COLOUR: LazyLock<bool> = LazyLock::new(|| {
@@ -128,9 +148,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn json_is_spread_over_lines_in_the_order_in_which_it_came() {
+        let text = r#"{"z":"a, {b}: \"c\\","a":[1,{"x":null}],"e":{},"f":[]}"#;
+        let lines = [
+            "{",
+            r#"  "z": "a, {b}: \"c\\","#,
+            r#"  "a": ["#,
+            "    1,",
+            "    {",
+            r#"      "x": null"#,
+            "    }",
+            "  ],",
+            r#"  "e": {},"#,
+            r#"  "f": []"#,
+            "}",
+        ];
+        assert_eq!(spread(text), lines);
+    }
+
+    #[test]
     fn a_long_text_of_json_goes_on_under_its_beginning_within_the_width() {
-        let value = serde_json::json!({ "message": "word ".repeat(60), "n": [1, {}] });
-        let lines = json(&value, 4);
+        let text = format!(r#"{{"message":"{}"}}"#, "word ".repeat(60));
+        let lines = json(&text, 4);
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH));
         assert!(lines[1].starts_with("      \"message\": \"word word"));
         assert!(lines[2].starts_with("                 word"));

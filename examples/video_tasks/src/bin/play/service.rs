@@ -47,7 +47,12 @@ impl Service {
             })?;
         let stdin = child.stdin.take();
         let log = child.stderr.take().map(|stderr| {
-            std::thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).collect())
+            std::thread::spawn(move || {
+                BufReader::new(stderr)
+                    .lines()
+                    .map_while(Result::ok)
+                    .collect()
+            })
         });
         let (tell, told) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
@@ -111,7 +116,9 @@ impl Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let said = self.take_log().join("\n");
-        format!("the service did not listen\n{said}").trim_end().to_owned()
+        format!("the service did not listen\n{said}")
+            .trim_end()
+            .to_owned()
     }
 }
 

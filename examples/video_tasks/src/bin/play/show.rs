@@ -23,6 +23,13 @@ const HEADERS: [&str; 5] = [
     "X-Request-Id",
 ];
 
+/// What there is where nothing should be.
+const NOTHING: &str = "none";
+
+/// The columns of the checks.
+const WHAT: usize = 32;
+const VALUE: usize = 28;
+
 pub(crate) struct Show {
     client: Client,
     act: usize,
@@ -41,13 +48,9 @@ struct Check {
 impl Show {
     pub(crate) fn begin(address: SocketAddr) -> Self {
         println!();
-        println!("  {}  what happens once stays once", bold("idemp"));
-        println!(
-            "  {}",
-            dim(&format!(
-                "the service is a process of its own, at http://{address}"
-            ))
-        );
+        println!("  {}  created once, answered every time", bold("idemp"));
+        let place = format!("the service is a process of its own at http://{address}");
+        println!("  {}", dim(&place));
         Self {
             client: Client::new(address),
             act: 0,
@@ -84,7 +87,11 @@ impl Show {
 
     /// Sends the same request many times at the same moment: every connection stands before the
     /// first one is used. Shows the request, and leaves the answers to the caller.
-    pub(crate) async fn ask_together(&self, call: &Call, times: usize) -> Result<Vec<Reply>, Error> {
+    pub(crate) async fn ask_together(
+        &self,
+        call: &Call,
+        times: usize,
+    ) -> Result<Vec<Reply>, Error> {
         show_call(call, times);
         let mut ready = Vec::new();
         for _ in 0..times {
@@ -105,7 +112,25 @@ impl Show {
 
     /// One answer of many, in a line.
     pub(crate) fn line(&self, reply: &Reply, text: &str) {
-        println!("  {} {} {text}", cyan("◀"), status(reply.status));
+        let pad = " ".repeat(14_usize.saturating_sub(said(reply.status).len()));
+        println!("  {} {}{pad}{text}", cyan("◀"), status(reply.status));
+    }
+
+    /// One request of many and its answer, in a line.
+    pub(crate) async fn ask_briefly(&self, call: Call, name: &str) -> Result<Reply, Error> {
+        let reply = self.send(&call).await?;
+        let (path, answer) = (
+            format!("{:<5}{}", call.method, call.path),
+            status(reply.status),
+        );
+        let pad = " ".repeat(14_usize.saturating_sub(said(reply.status).len()));
+        println!(
+            "  {} {path:<44}{} {answer}{pad}{}",
+            cyan("▶"),
+            cyan("◀"),
+            reply.text(name)
+        );
+        Ok(reply)
     }
 
     /// Records that `got` is `expected`, or is not.
@@ -119,23 +144,28 @@ impl Show {
     pub(crate) fn check_new(&mut self, what: &str, other: impl Display, got: impl Display) {
         let (other, got) = (other.to_string(), got.to_string());
         let held = other != got && !got.is_empty();
-        self.record(what, format!("not {other}"), got, held);
-    }
-
-    /// Records a check that is not a comparison of two texts.
-    pub(crate) fn check_that(&mut self, what: &str, expected: &str, got: impl Display, held: bool) {
-        self.record(what, expected.to_owned(), got.to_string(), held);
+        let expected = if other.is_empty() {
+            "any".to_owned()
+        } else {
+            format!("not {other}")
+        };
+        self.record(what, expected, got, held);
     }
 
     fn record(&mut self, what: &str, expected: String, got: String, held: bool) {
-        if self.checks.last().is_none_or(|last| last.act != self.act) || held != true {
-            // Nothing: the checks stand together under what was shown.
-        }
-        let mark = mark(held);
+        let named = |value: String| {
+            if value.is_empty() {
+                NOTHING.to_owned()
+            } else {
+                value
+            }
+        };
+        let (expected, got) = (named(expected), named(got));
         if held {
-            println!("    {mark} {what}{}", dim(&format!("  {}", fit(&got, 40))));
+            println!("    {} {what:<WHAT$}  {}", mark(held), dim(&got));
         } else {
-            println!("    {mark} {what}: expected {expected}, got {}", red(&got));
+            let wrong = red(&format!("{got}, not {expected}"));
+            println!("    {} {what:<WHAT$}  {wrong}", mark(held));
         }
         self.checks.push(Check {
             act: self.act,
@@ -157,8 +187,6 @@ impl Show {
     /// The table of the checks, and the verdict: whether all held.
     pub(crate) fn end(self, took: Duration) -> bool {
         println!("\n\n{}\n", rule("what was checked"));
-        const WHAT: usize = 46;
-        const VALUE: usize = 19;
         let row = |act: &str, what: &str, expected: &str, got: &str| {
             format!(
                 "{act:<4}{:<WHAT$}  {:<VALUE$}  {:<VALUE$}",
@@ -206,7 +234,12 @@ fn show_call(call: &Call, times: usize) {
         times => bold(&format!("   {times} times, at the same moment")),
     };
     println!();
-    println!("  {} {} {}{times}", cyan("▶"), bold(call.method.as_str()), bold(&call.path));
+    println!(
+        "  {} {} {}{times}",
+        cyan("▶"),
+        bold(call.method.as_str()),
+        bold(&call.path)
+    );
     for (name, value) in &call.headers {
         println!("    {} {value}", dim(&format!("{name}:")));
     }
@@ -217,30 +250,40 @@ fn show_call(call: &Call, times: usize) {
 }
 
 fn show_reply(reply: &Reply, took: Duration) {
-    let took = format!("{} ms", took.as_millis());
-    let said = format!(
-        "{} {}",
-        reply.status.as_str(),
-        reply.status.canonical_reason().unwrap_or("")
-    );
-    let gap = " ".repeat(WIDTH.saturating_sub(said.chars().count() + 4 + took.len()));
+    let took = format!("{:.1} ms", took.as_secs_f64() * 1000.0);
+    let gap = WIDTH.saturating_sub(said(reply.status).len() + 4 + took.len());
+    let gap = " ".repeat(gap);
     println!();
-    println!("  {} {}{gap}{}", cyan("◀"), status(reply.status), dim(&took));
+    println!(
+        "  {} {}{gap}{}",
+        cyan("◀"),
+        status(reply.status),
+        dim(&took)
+    );
     for name in HEADERS {
         let value = reply.header(name);
         if !value.is_empty() {
-            let value = if name == "Idempotent-Replayed" { green(value) } else { value.to_owned() };
+            let value = if name == "Idempotent-Replayed" {
+                green(value)
+            } else {
+                value.to_owned()
+            };
             println!("    {} {value}", dim(&format!("{name}:")));
         }
     }
-    for line in json(&reply.json(), 4) {
+    for line in json(&String::from_utf8_lossy(&reply.body), 4) {
         println!("{line}");
     }
     println!();
 }
 
+fn said(status: StatusCode) -> String {
+    let reason = status.canonical_reason().unwrap_or("");
+    format!("{} {reason}", status.as_str())
+}
+
 fn status(status: StatusCode) -> String {
-    let said = format!("{} {}", status.as_str(), status.canonical_reason().unwrap_or(""));
+    let said = said(status);
     match status.as_u16() {
         200..=299 => green(&said),
         300..=499 => yellow(&said),
@@ -264,5 +307,9 @@ fn log_line(line: &str) -> String {
         "FAILED" | "STALE" | "UNKNOWN" => red(word),
         _ => bold(word),
     };
-    format!("{} {painted} {}", dim(&format!("{mark}]")), dim(&format!("user={rest}")))
+    format!(
+        "{} {painted} {}",
+        dim(&format!("{mark}]")),
+        dim(&format!("user={rest}"))
+    )
 }
