@@ -2,6 +2,7 @@
 
 mod asynchronous;
 mod begin;
+mod canonical;
 mod decision;
 mod entropy;
 mod error;
@@ -28,13 +29,16 @@ mod wait;
 
 pub use asynchronous::{AsyncLease, LeaseHandle};
 pub use begin::Begin;
+pub use canonical::{
+    CanonicalError, CanonicalErrorKind, MAX_DEPTH, NumberMode, PointerError, canonicalize,
+};
 pub use decision::{Decision, InProgress, Replay};
 pub use entropy::Entropy;
 pub use error::{Cause, Error, LeaseError, SlotError, StoreError};
 #[cfg(feature = "tracing")]
 pub use event::TracingObserver;
 pub use event::{Event, EventKind, Observer};
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, FingerprintBuilder, FingerprintFormatError};
 pub use finish::{LeaseCall, LeaseReply, Resolution, Resolve, Resolved, Stale, Verb};
 pub use idempotency::{Builder, Idempotency, RunError};
 pub use key::{Key, KeyError, Scope, SlotKey};

@@ -1,0 +1,499 @@
+//! Reading: a strict parser of JSON (RFC 8259) that notes what the canonical form changes.
+
+use std::cmp::Ordering;
+
+use super::workspace::{By, Edit, Piece, Workspace};
+use super::{CanonicalError, CanonicalErrorKind, MAX_DEPTH, NumberMode};
+use super::{number, order, scan, string};
+
+/// The longest text. Offsets are kept in 32 bits, also those in what is rewritten, and that is at
+/// most 21 bytes for 4 (`1e20`).
+const MAX_BYTES: usize = 1 << 29;
+
+/// Reads a whole text. What is to be changed lies in the workspace.
+#[inline]
+pub(super) fn read(
+    input: &[u8],
+    mode: NumberMode,
+    workspace: &mut Workspace,
+) -> Result<(), CanonicalError> {
+    let mut parser = Parser {
+        input,
+        mode,
+        workspace,
+    };
+    match parser.text() {
+        Ok(()) => Ok(()),
+        Err(Failed) => Err(parser.workspace.error.unwrap_or(CanonicalError {
+            kind: CanonicalErrorKind::Syntax,
+            offset: 0,
+        })),
+    }
+}
+
+impl Workspace {
+    /// The canonical form, where it is a part of the input.
+    #[inline]
+    pub(super) fn unchanged<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
+        let Piece { start, end, .. } = self.whole;
+        (self.whole.last_edit == 0).then(|| &input[start as usize..end as usize])
+    }
+}
+
+/// A member of an object that is being read.
+#[derive(Clone, Copy)]
+pub(super) struct Member {
+    /// The start of the name: see [`order::prefix`].
+    prefix: u64,
+    /// Where the name is: in the input, or in the buffer of names.
+    name: u32,
+    /// The length of the name, and [`DECODED`] where it is in the buffer of names.
+    name_len: u32,
+    piece: Piece,
+}
+
+const DECODED: u32 = 1 << 31;
+
+/// Objects of at most so many members are sorted by counting for each how many come before it,
+/// which takes more comparisons than sorting does, and no branch that is hard to foresee.
+const FEW: usize = 24;
+
+struct Parser<'a> {
+    input: &'a [u8],
+    mode: NumberMode,
+    workspace: &'a mut Workspace,
+}
+
+/// The error is in the workspace: results stay in registers.
+struct Failed;
+
+type Position = Result<usize, Failed>;
+
+impl Parser<'_> {
+    fn text(&mut self) -> Result<(), Failed> {
+        if self.input.len() > MAX_BYTES {
+            return Err(self.fail(CanonicalErrorKind::TooLong, MAX_BYTES));
+        }
+        if let Err(error) = std::str::from_utf8(self.input) {
+            return Err(self.fail(CanonicalErrorKind::Utf8, error.valid_up_to()));
+        }
+        let start = scan::white_end(self.input, 0);
+        let end = self.value(start, 0)?;
+        let rest = scan::white_end(self.input, end);
+        if rest != self.input.len() {
+            return Err(self.fail(CanonicalErrorKind::Trailing, rest));
+        }
+        self.workspace.whole = Piece {
+            start: start as u32,
+            end: end as u32,
+            first_edit: 0,
+            last_edit: self.edits(),
+        };
+        Ok(())
+    }
+
+    /// Reads the value at `at`, perhaps behind white space, and returns its end.
+    #[inline(always)]
+    fn value(&mut self, at: usize, depth: usize) -> Position {
+        match self.byte(at) {
+            b'"' => self.string(at),
+            b'{' => self.object(at, depth + 1),
+            b'[' => self.array(at, depth + 1),
+            b'-' | b'0'..=b'9' => self.number(at),
+            b't' => self.word(at, b"true"),
+            b'f' => self.word(at, b"false"),
+            b'n' => self.word(at, b"null"),
+            b' ' | b'\n' | b'\r' | b'\t' => self.value_behind_white(at, depth),
+            _ => Err(self.unexpected(at)),
+        }
+    }
+
+    #[inline(never)]
+    fn value_behind_white(&mut self, at: usize, depth: usize) -> Position {
+        let at = self.leave_out_white(at);
+        self.value(at, depth)
+    }
+
+    fn array(&mut self, open: usize, depth: usize) -> Position {
+        if depth > MAX_DEPTH {
+            return Err(self.fail(CanonicalErrorKind::Depth, open));
+        }
+        let (byte, mut at) = self.past_white(open + 1);
+        if byte == b']' {
+            return Ok(at + 1);
+        }
+        loop {
+            let end = self.value(at, depth)?;
+            let (byte, behind) = self.past_white(end);
+            at = behind + 1;
+            match byte {
+                b',' => {}
+                b']' => return Ok(at),
+                _ => return Err(self.unexpected(behind)),
+            }
+        }
+    }
+
+    fn object(&mut self, open: usize, depth: usize) -> Position {
+        if depth > MAX_DEPTH {
+            return Err(self.fail(CanonicalErrorKind::Depth, open));
+        }
+        // Holds the place of this object, before what lies in it.
+        let edit = self.workspace.edits.len();
+        self.workspace.edits.push(Edit {
+            start: open as u32,
+            end: 0,
+            next: edit as u32 + 1,
+            by: By::Itself,
+        });
+        let (mut byte, mut at) = self.past_white(open + 1);
+        if byte == b'}' {
+            self.drop_if_last(edit);
+            return Ok(at + 1);
+        }
+        let base = self.workspace.members.len();
+        let mut sorted = true;
+        loop {
+            if byte != b'"' {
+                return Err(self.unexpected(at));
+            }
+            at = self.name(at, base, &mut sorted)?;
+            (byte, at) = self.past_white(at);
+            if byte != b':' {
+                return Err(self.unexpected(at));
+            }
+            at = self.value(at + 1, depth)?;
+            let last_edit = self.edits();
+            if let Some(member) = self.workspace.members.last_mut() {
+                member.piece.end = at as u32;
+                member.piece.last_edit = last_edit;
+            }
+            (byte, at) = self.past_white(at);
+            if byte != b',' {
+                break;
+            }
+            (byte, at) = self.past_white(at + 1);
+        }
+        if byte != b'}' {
+            return Err(self.unexpected(at));
+        }
+        at += 1;
+        if sorted {
+            self.drop_if_last(edit);
+        } else {
+            self.sort(base, edit, at)?;
+        }
+        self.workspace.members.truncate(base);
+        Ok(at)
+    }
+
+    /// Reads the name at `at`, notes the member, and whether it comes behind the one before it.
+    #[inline(always)]
+    fn name(&mut self, at: usize, base: usize, sorted: &mut bool) -> Position {
+        let start = at + 1;
+        let first_edit = self.edits();
+        let prefix;
+        let close = match scan::word(self.input, start) {
+            Some(word) => {
+                let marks = scan::specials(word);
+                if marks != 0 {
+                    prefix = order::prefix_in_word(scan::before_first(word, marks));
+                    start + scan::first(marks)
+                } else {
+                    prefix = order::prefix_in_word(word);
+                    scan::string_end(self.input, start + 8)
+                }
+            }
+            None => {
+                let close = scan::string_end(self.input, start);
+                prefix = order::prefix(&self.input[start..close]);
+                close
+            }
+        };
+        if self.byte(close) != b'"' {
+            return self.escaped_name(at, close, base, sorted);
+        }
+        let len = (close - start) as u32;
+        self.member(at, prefix, start as u32, len, first_edit, base, sorted);
+        Ok(close + 1)
+    }
+
+    /// The rest of a name, from its first byte that is not plain, which is at `special`.
+    #[cold]
+    fn escaped_name(
+        &mut self,
+        at: usize,
+        special: usize,
+        base: usize,
+        sorted: &mut bool,
+    ) -> Position {
+        let first_edit = self.edits();
+        let end = self.escaped(at + 1, special)?;
+        let names = &mut self.workspace.names;
+        let decoded = names.len();
+        string::decode(&self.input[at + 1..end - 1], names);
+        let prefix = order::prefix(&names[decoded..]);
+        let len = (names.len() - decoded) as u32 | DECODED;
+        self.member(at, prefix, decoded as u32, len, first_edit, base, sorted);
+        Ok(end)
+    }
+
+    /// Notes a member, and whether it comes behind the one before it.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn member(
+        &mut self,
+        at: usize,
+        prefix: u64,
+        name: u32,
+        name_len: u32,
+        first_edit: u32,
+        base: usize,
+        sorted: &mut bool,
+    ) {
+        let members = &mut self.workspace.members;
+        let before = members[base..].last().map(|member| member.prefix);
+        members.push(Member {
+            prefix,
+            name,
+            name_len,
+            piece: Piece {
+                start: at as u32,
+                end: 0,
+                first_edit,
+                last_edit: 0,
+            },
+        });
+        if let (true, Some(before)) = (*sorted, before) {
+            *sorted = before < prefix || (before == prefix && self.last_two_ascend());
+        }
+    }
+
+    #[inline(never)]
+    fn last_two_ascend(&self) -> bool {
+        match &self.workspace.members[..] {
+            [.., before, last] => self.compare(before, last).is_lt(),
+            _ => true,
+        }
+    }
+
+    /// Puts the members from `base` on in order and notes it in the edit of their object.
+    #[inline(never)]
+    fn sort(&mut self, base: usize, edit: usize, end: usize) -> Result<(), Failed> {
+        let mut members = std::mem::take(&mut self.workspace.members);
+        let pieces = self.workspace.pieces.len();
+        let unsorted = &mut members[base..];
+        let count = unsorted.len();
+        let mut twice = false;
+        if count <= FEW {
+            let mut ranks = [0u8; FEW];
+            for later in 1..count {
+                let member = &unsorted[later];
+                let mut rank = 0;
+                for (earlier, slot) in unsorted[..later].iter().zip(&mut ranks) {
+                    let before = if earlier.prefix == member.prefix {
+                        let order = self.compare(earlier, member);
+                        twice |= order == Ordering::Equal;
+                        order == Ordering::Less
+                    } else {
+                        earlier.prefix < member.prefix
+                    };
+                    rank += u8::from(before);
+                    *slot += u8::from(!before);
+                }
+                ranks[later] = rank;
+            }
+            let ordered = &mut self.workspace.pieces;
+            ordered.extend(unsorted.iter().map(|member| member.piece));
+            for (member, &rank) in unsorted.iter().zip(&ranks) {
+                ordered[pieces + usize::from(rank)] = member.piece;
+            }
+        } else {
+            unsorted.sort_unstable_by(|l, r| self.compare(l, r));
+            for member in &*unsorted {
+                self.workspace.pieces.push(member.piece);
+            }
+            twice = unsorted
+                .windows(2)
+                .any(|pair| self.compare(&pair[0], &pair[1]).is_eq());
+        }
+        if twice {
+            let offset = self.first_repeated(unsorted);
+            return Err(self.fail(CanonicalErrorKind::Duplicate, offset));
+        }
+        self.workspace.members = members;
+        let next = self.edits();
+        let entry = &mut self.workspace.edits[edit];
+        entry.end = end as u32;
+        entry.next = next;
+        entry.by = By::Members {
+            at: pieces as u32,
+            len: count as u32,
+        };
+        Ok(())
+    }
+
+    /// The offset of the first member, in reading order, whose name came before.
+    #[cold]
+    fn first_repeated(&self, members: &mut [Member]) -> usize {
+        members.sort_unstable_by(|l, r| self.compare(l, r).then(l.piece.start.cmp(&r.piece.start)));
+        let repeated = members
+            .windows(2)
+            .filter(|pair| self.compare(&pair[0], &pair[1]).is_eq())
+            .map(|pair| pair[1].piece.start as usize);
+        repeated.min().unwrap_or_default()
+    }
+
+    #[inline(never)]
+    fn compare(&self, left: &Member, right: &Member) -> Ordering {
+        left.prefix
+            .cmp(&right.prefix)
+            .then_with(|| order::compare(self.name_of(left), self.name_of(right)))
+    }
+
+    fn name_of(&self, member: &Member) -> &[u8] {
+        let text = if member.name_len & DECODED == 0 {
+            self.input
+        } else {
+            &self.workspace.names
+        };
+        &text[member.name as usize..][..(member.name_len & !DECODED) as usize]
+    }
+
+    #[inline(always)]
+    fn string(&mut self, open: usize) -> Position {
+        let start = open + 1;
+        let close = scan::string_end(self.input, start);
+        if self.byte(close) == b'"' {
+            return Ok(close + 1);
+        }
+        self.escaped(start, close)
+    }
+
+    /// The rest of a string, from its first byte that is not plain, which is at `at`.
+    #[inline(never)]
+    fn escaped(&mut self, start: usize, at: usize) -> Position {
+        let text = self.workspace.text.len();
+        match string::read(self.input, start, at, &mut self.workspace.text) {
+            Ok(escaped) => {
+                if !escaped.canonical {
+                    self.replace(start, escaped.close, text);
+                }
+                Ok(escaped.close + 1)
+            }
+            Err((kind, offset)) => Err(self.fail(kind, offset)),
+        }
+    }
+
+    #[inline(always)]
+    fn number(&mut self, start: usize) -> Position {
+        match number::read(self.input, start, self.mode) {
+            Ok(literal) if literal.canonical => Ok(literal.end),
+            Ok(literal) => self.rewrite_number(start, literal.end),
+            Err(offset) => Err(self.unexpected(offset)),
+        }
+    }
+
+    #[inline(never)]
+    fn rewrite_number(&mut self, start: usize, end: usize) -> Position {
+        let text = self.workspace.text.len();
+        let literal = &self.input[start..end];
+        if let Err(kind) = number::rewrite(literal, self.mode, &mut self.workspace.text) {
+            return Err(self.fail(kind, start));
+        }
+        if self.workspace.text[text..] == *literal {
+            self.workspace.text.truncate(text);
+        } else {
+            self.replace(start, end, text);
+        }
+        Ok(end)
+    }
+
+    #[inline(always)]
+    fn word(&mut self, at: usize, word: &'static [u8]) -> Position {
+        if self.input[at..].starts_with(word) {
+            return Ok(at + word.len());
+        }
+        let same = self.input[at..]
+            .iter()
+            .zip(word)
+            .take_while(|(l, r)| l == r);
+        let same = same.count();
+        Err(self.unexpected(at + same))
+    }
+
+    /// The byte at `at`, or 0 at the end: JSON has no use for that byte.
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        self.input.get(at).copied().unwrap_or(0)
+    }
+
+    /// The first byte at or behind `at` that is no white space, and its place. What lies before it
+    /// is left out.
+    #[inline(always)]
+    fn past_white(&mut self, at: usize) -> (u8, usize) {
+        match self.byte(at) {
+            b'\0'..=b' ' => {
+                let at = self.leave_out_white(at);
+                (self.byte(at), at)
+            }
+            byte => (byte, at),
+        }
+    }
+
+    #[inline(never)]
+    fn leave_out_white(&mut self, start: usize) -> usize {
+        let end = scan::white_end(self.input, start);
+        if end > start {
+            let text = self.workspace.text.len();
+            self.replace(start, end, text);
+        }
+        end
+    }
+
+    /// Puts what was appended to the text since `text` in the place of a range.
+    fn replace(&mut self, start: usize, end: usize, text: usize) {
+        let by = By::Text {
+            at: text as u32,
+            len: (self.workspace.text.len() - text) as u32,
+        };
+        let next = self.edits() + 1;
+        self.workspace.edits.push(Edit {
+            start: start as u32,
+            end: end as u32,
+            next,
+            by,
+        });
+    }
+
+    /// Takes back the edit of an object in which nothing is changed.
+    #[inline(always)]
+    fn drop_if_last(&mut self, edit: usize) {
+        if self.workspace.edits.len() == edit + 1 {
+            self.workspace.edits.truncate(edit);
+        }
+    }
+
+    /// How many changes there are so far.
+    #[inline(always)]
+    fn edits(&self) -> u32 {
+        self.workspace.edits.len() as u32
+    }
+
+    /// Something does not belong at `at`, or is missing there.
+    #[cold]
+    fn unexpected(&mut self, at: usize) -> Failed {
+        let kind = if at < self.input.len() {
+            CanonicalErrorKind::Syntax
+        } else {
+            CanonicalErrorKind::Eof
+        };
+        self.fail(kind, at)
+    }
+
+    #[cold]
+    fn fail(&mut self, kind: CanonicalErrorKind, offset: usize) -> Failed {
+        self.workspace.error = Some(CanonicalError { kind, offset });
+        Failed
+    }
+}
