@@ -45,7 +45,7 @@ impl Fields {
     /// [`Problem`] where it is missing or something else.
     pub fn whole(&mut self, name: &str, range: RangeInclusive<u64>) -> Result<u64, Problem> {
         let found = self.0.remove(name);
-        let number = found.as_ref().and_then(Value::as_u64);
+        let number = found.as_ref().and_then(whole);
         number.filter(|n| range.contains(n)).ok_or_else(|| {
             let expected = format!("a whole number from {} to {}", range.start(), range.end());
             mistake(name, found.is_none(), &expected)
@@ -102,6 +102,16 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
             _ => Err(Problem::invalid("The body is not a JSON object.")),
         }
     }
+}
+
+/// 5, and also 5.0: JSON does not tell them apart, and neither does a fingerprint.
+fn whole(value: &Value) -> Option<u64> {
+    // Up to here a double holds every whole number.
+    let exact = 0.0..9_007_199_254_740_992.0;
+    let double = value
+        .as_f64()
+        .filter(|n| exact.contains(n) && n.fract() == 0.0);
+    value.as_u64().or(double.map(|n| n as u64))
 }
 
 fn unread(rejection: BytesRejection) -> Problem {

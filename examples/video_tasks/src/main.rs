@@ -74,12 +74,21 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
     Ok(Some(Options { port, stop_at_eof }))
 }
 
-/// Ready at Ctrl-C, at SIGTERM, and, where asked for, at the end of the standard input.
+/// Ready at Ctrl-C, at SIGTERM, and, where asked for, at the end of the standard input. It hears all
+/// of them from now on, not only when it is awaited.
 fn stop(at_eof: bool) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     #[cfg(unix)]
-    let mut terminate = {
+    let (mut interrupt, mut terminate) = {
         use tokio::signal::unix::{SignalKind, signal};
-        signal(SignalKind::terminate())?
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
+    };
+    #[cfg(windows)]
+    let (mut interrupt, mut terminate) = {
+        use tokio::signal::windows::{ctrl_c, ctrl_close};
+        (ctrl_c()?, ctrl_close()?)
     };
     let (ended, end) = oneshot::channel::<()>();
     if at_eof {
@@ -90,13 +99,9 @@ fn stop(at_eof: bool) -> std::io::Result<impl Future<Output = ()> + Send + 'stat
         });
     }
     Ok(async move {
-        #[cfg(unix)]
-        let terminated = terminate.recv();
-        #[cfg(not(unix))]
-        let terminated = std::future::pending::<Option<()>>();
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminated => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
             _ = end, if at_eof => {}
         }
     })

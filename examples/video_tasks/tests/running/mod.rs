@@ -71,6 +71,11 @@ impl Running {
         self.lines.lock().unwrap().clone()
     }
 
+    /// Where the events are written.
+    pub fn lines(&self) -> Arc<Mutex<Vec<String>>> {
+        self.lines.clone()
+    }
+
     /// Stops it, and returns when it has ended.
     pub async fn stop(self) -> std::io::Result<()> {
         let _ = self.stop.send(());

@@ -120,7 +120,7 @@ impl Show {
     pub(crate) async fn ask_briefly(&self, call: Call, name: &str) -> Result<Reply, Error> {
         let reply = self.send(&call).await?;
         let (path, answer) = (
-            format!("{:<5}{}", call.method, call.path),
+            format!("{} {}", call.method, call.path),
             status(reply.status),
         );
         let pad = " ".repeat(14_usize.saturating_sub(said(reply.status).len()));

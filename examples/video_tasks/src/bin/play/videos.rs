@@ -208,7 +208,7 @@ pub(crate) async fn fifty_at_once(show: &mut Show) -> Result<(), Error> {
     show.check("asked again: replays", waiting.len(), late);
     ids.sort();
     ids.dedup();
-    show.check("different task ids in all answers", 1, ids.len());
+    show.check("task ids in all the answers", 1, ids.len());
     let count = count(show, HASTY_USER).await?;
     show.check("tasks of this user", 1, count);
     Ok(())
