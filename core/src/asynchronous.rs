@@ -41,8 +41,8 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
         self.emit(&slot, EventKind::Check, None);
         let asked_at = self.now();
         let decision = self.decide_async(&slot, fingerprint).await;
-        let decision = self.begun(decision, &slot, asked_at)?;
-        Ok(decision.map(|held| AsyncLease::new(self.clone(), held)))
+        self.begun(&slot, &decision);
+        Ok(decision?.map(|token| AsyncLease::new(self.clone(), Held::new(token, asked_at))))
     }
 
     pub(crate) async fn decide_async(
@@ -51,7 +51,7 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
         fingerprint: &Fingerprint,
     ) -> Result<Decision, Error> {
         flatten(
-            self.drive_async(self.begin_machine(slot.clone(), fingerprint))
+            self.drive_async(&mut self.begin_machine(slot.clone(), fingerprint))
                 .await,
         )
     }
@@ -129,20 +129,20 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
     ) -> Result<Resolved, Error> {
         let slot = SlotKey::new(scope, key);
         let resolved = self
-            .drive_async(self.resolve_machine(slot.clone(), resolution))
+            .drive_async(&mut self.resolve_machine(slot.clone(), resolution))
             .await;
         self.resolved(flatten(resolved), &slot)
     }
 
     /// The async driver.
-    async fn drive_async<M: Machine>(&self, mut machine: M) -> Result<M::Done, StoreError> {
+    async fn drive_async<M: Machine>(&self, machine: &mut M) -> Result<M::Done, StoreError> {
         let mut errors = 0;
         let mut step = machine.start(self.fresh());
         loop {
             step = match step {
                 Step::Done(done) => return Ok(done),
                 Step::Ask(swap) => match self.shared.store.swap(&swap).await {
-                    Ok(reply) => machine.on_reply(reply, self.fresh()),
+                    Ok(reply) => self.replied(machine, reply),
                     Err(StoreError::Unavailable(_)) if errors < REASKS => {
                         errors += 1;
                         machine.start(self.fresh())
@@ -246,14 +246,14 @@ impl<S: AsyncStore + 'static> LeaseHandle<S> {
     }
 
     async fn call(&self, verb: Verb) -> Result<(), LeaseError> {
-        let asked_at = self.idem.now();
-        let (call, machine) = {
+        let asked_at = Held::time_of(&verb, &self.idem);
+        let (call, mut machine) = {
             let mut held = self.held();
             let call = held.call(&self.idem, verb);
             let machine = call.machine(&held);
             (call, machine)
         };
-        let reply = flatten(self.idem.drive_async(machine).await);
+        let reply = flatten(self.idem.drive_async(&mut machine).await);
         self.held().replied(&self.idem, &call, reply, asked_at)
     }
 }

@@ -42,6 +42,7 @@ impl Begin {
     /// `owner` has to be 128 fresh random bits, and the same ones where a `begin` is repeated
     /// because its answer was lost: then the repetition finds the same lease.
     #[must_use]
+    #[inline]
     pub fn new(slot: SlotKey, fingerprint: Fingerprint, policy: Policy, owner: Owner) -> Self {
         let (attempt, fence, published, rev, rounds) = (1, 0, None, Rev::NIL, 0);
         Self {
@@ -57,6 +58,7 @@ impl Begin {
         }
     }
 
+    #[inline]
     fn ask(&mut self, expect: Expect, fresh: Rev) -> Step<Begun> {
         self.rev = fresh;
         let record = Record {
@@ -66,14 +68,14 @@ impl Begin {
             attempt: self.attempt,
             fence: self.fence,
             granted_at: Timestamp::default(),
-            lease: self.policy.lease,
+            lease: self.policy.lease(),
             tombstone: Duration::ZERO,
             published: self.published.is_some(),
             fences: self.policy.lapse == Lapse::Fence,
         };
         let put = Put::Slot(NewSlot {
             rev: fresh,
-            lease_for: self.policy.lease,
+            lease_for: self.policy.lease(),
             keep_for: self.policy.keep(),
             head: record.encode(),
             body: self.published.clone().unwrap_or_default(),
@@ -85,11 +87,13 @@ impl Begin {
         })
     }
 
+    #[inline]
     fn ask_vacant(&mut self, fresh: Rev) -> Step<Begun> {
         (self.attempt, self.fence, self.published) = (1, 0, None);
         self.ask(Expect::Vacant, fresh)
     }
 
+    #[inline]
     fn decide(&mut self, slot: Slot, now: Timestamp, fresh: Rev) -> Step<Begun> {
         let record = match Record::decode(&slot.head) {
             Ok(record) => record,
@@ -120,6 +124,7 @@ impl Begin {
         }))
     }
 
+    #[inline]
     fn take_over(
         &mut self,
         slot: Slot,
@@ -134,6 +139,7 @@ impl Begin {
         self.ask(Expect::Rev(rev), fresh)
     }
 
+    #[inline]
     fn won(&mut self, now: Timestamp) -> Begun {
         Ok(Decision::Miss(LeaseToken {
             slot: self.slot.clone(),
@@ -148,7 +154,7 @@ impl Begin {
                 self.fence
             },
             granted_at: now,
-            lease_until: now + self.policy.lease,
+            lease_until: now + self.policy.lease(),
             seen_at: now,
             published: Published::Known(self.published.take()),
         }))
@@ -160,10 +166,12 @@ type Begun = Result<Decision, SlotError>;
 impl Machine for Begin {
     type Done = Begun;
 
+    #[inline]
     fn start(&mut self, fresh: Rev) -> Step<Begun> {
         self.ask_vacant(fresh)
     }
 
+    #[inline]
     fn on_reply(&mut self, reply: Swapped, fresh: Rev) -> Step<Begun> {
         self.rounds += 1;
         let now = reply.now;

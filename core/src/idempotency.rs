@@ -18,7 +18,7 @@ use crate::key::{Key, Scope, SlotKey};
 use crate::lease::{Held, Lease};
 use crate::machine::{Machine, Step};
 use crate::policy::Policy;
-use crate::slot::{Body, Owner, Rev};
+use crate::slot::{Body, Owner, Rev, Swapped, Verdict};
 use crate::store::Store;
 use crate::time::Clock;
 use crate::token::LeaseToken;
@@ -122,14 +122,12 @@ impl<S> Idempotency<S> {
         Resolve::new(slot, resolution, self.policy, id)
     }
 
-    /// Tells what was decided, and gives the token a clock to measure by.
-    pub(crate) fn begun(
-        &self,
-        decision: Result<Decision, Error>,
-        slot: &SlotKey,
-        asked_at: crate::time::Timestamp,
-    ) -> Result<Decision<Held>, Error> {
-        match &decision {
+    /// Tells what was decided.
+    pub(crate) fn begun(&self, slot: &SlotKey, decision: &Result<Decision, Error>) {
+        if self.shared.observer.is_none() {
+            return;
+        }
+        match decision {
             Ok(Decision::Miss(token)) => {
                 self.emit(
                     slot,
@@ -151,7 +149,6 @@ impl<S> Idempotency<S> {
             Ok(Decision::Expired) => self.emit(slot, EventKind::Expired, None),
             Err(error) => self.failed(slot, error),
         }
-        decision.map(|decision| decision.map(|token| Held::new(token, asked_at)))
     }
 
     pub(crate) fn resolved(
@@ -198,6 +195,16 @@ impl<S> Idempotency<S> {
         }));
     }
 
+    /// Hands a reply to the machine. One that won ends it, so no revision is drawn for it.
+    pub(crate) fn replied<M: Machine>(&self, machine: &mut M, reply: Swapped) -> Step<M::Done> {
+        let fresh = if reply.verdict == Verdict::Won {
+            Rev::NIL
+        } else {
+            self.fresh()
+        };
+        machine.on_reply(reply, fresh)
+    }
+
     pub(crate) fn fresh(&self) -> Rev {
         Rev::from_bytes(self.shared.entropy.bytes())
     }
@@ -222,9 +229,9 @@ impl<S: Store> Idempotency<S> {
         let slot = SlotKey::new(scope, key);
         self.emit(&slot, EventKind::Check, None);
         let asked_at = self.now();
-        let decision = self.drive(self.begin_machine(slot.clone(), fingerprint));
-        let decision = self.begun(flatten(decision), &slot, asked_at)?;
-        Ok(decision.map(|held| Lease::new(self.clone(), held)))
+        let decision = flatten(self.drive(&mut self.begin_machine(slot.clone(), fingerprint)));
+        self.begun(&slot, &decision);
+        Ok(decision?.map(|token| Lease::new(self.clone(), Held::new(token, asked_at))))
     }
 
     /// Runs `work` once for this key and payload, and gives every repetition its value.
@@ -276,19 +283,19 @@ impl<S: Store> Idempotency<S> {
         resolution: Resolution,
     ) -> Result<Resolved, Error> {
         let slot = SlotKey::new(scope, key);
-        let resolved = self.drive(self.resolve_machine(slot.clone(), resolution));
+        let resolved = self.drive(&mut self.resolve_machine(slot.clone(), resolution));
         self.resolved(flatten(resolved), &slot)
     }
 
     /// The blocking driver.
-    pub(crate) fn drive<M: Machine>(&self, mut machine: M) -> Result<M::Done, StoreError> {
+    pub(crate) fn drive<M: Machine>(&self, machine: &mut M) -> Result<M::Done, StoreError> {
         let mut errors = 0;
         let mut step = machine.start(self.fresh());
         loop {
             step = match step {
                 Step::Done(done) => return Ok(done),
                 Step::Ask(swap) => match self.shared.store.swap(&swap) {
-                    Ok(reply) => machine.on_reply(reply, self.fresh()),
+                    Ok(reply) => self.replied(machine, reply),
                     Err(StoreError::Unavailable(_)) if errors < REASKS => {
                         errors += 1;
                         machine.start(self.fresh())

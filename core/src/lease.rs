@@ -150,9 +150,9 @@ impl<S: Store> Lease<S> {
     }
 
     fn call(&mut self, verb: Verb) -> Result<(), LeaseError> {
-        let asked_at = self.idem.now();
+        let asked_at = Held::time_of(&verb, &self.idem);
         let call = self.held.call(&self.idem, verb);
-        let reply = flatten(self.idem.drive(call.machine(&self.held)));
+        let reply = flatten(self.idem.drive(&mut call.machine(&self.held)));
         self.held.replied(&self.idem, &call, reply, asked_at)
     }
 }
@@ -211,9 +211,17 @@ impl Held {
             return Duration::ZERO;
         }
         let left = self.token.remaining_when_seen();
-        let margin = self.token.policy.lease / 20;
+        let margin = self.token.policy.lease() / 20;
         left.saturating_sub(now.since(self.asked_at))
             .saturating_sub(margin)
+    }
+
+    /// The client's time before an ask that prolongs the lease; no other needs it.
+    pub(crate) fn time_of<S>(verb: &Verb, idem: &Idempotency<S>) -> Timestamp {
+        match verb {
+            Verb::Renew | Verb::Publish(_) => idem.now(),
+            _ => Timestamp::default(),
+        }
     }
 
     /// Prepares a verb: from here on an unknown outcome has to stay unknown.
@@ -287,7 +295,7 @@ impl Held {
                 EventKind::Vacated
             }
             Verb::Finish(_) => EventKind::Stored {
-                retention: policy.retention,
+                retention: policy.retention(),
             },
             Verb::FinishUnstorable => EventKind::Unstorable,
             Verb::Fence => EventKind::Fenced,

@@ -54,6 +54,7 @@ pub trait Machine {
     /// unknown: `start` again, with a fresh revision, recognises what the first one did.
     fn start(&mut self, fresh: Rev) -> Step<Self::Done>;
 
-    /// Takes the store's reply. `fresh` has to be 128 random bits never used before.
+    /// Takes the store's reply. `fresh` has to be 128 random bits never used before; where the
+    /// reply is [`Verdict::Won`](crate::Verdict::Won) the machine is done and does not use it.
     fn on_reply(&mut self, reply: Swapped, fresh: Rev) -> Step<Self::Done>;
 }

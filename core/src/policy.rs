@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::time::as_millis;
+use crate::time::Millis;
 
 /// How a key is used. Built by [`Policy::replay`] or [`Policy::while_active`], and validated when
 /// it is built: nothing is clamped.
@@ -26,14 +26,14 @@ use crate::time::as_millis;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     pub(crate) usage: Usage,
-    #[serde(with = "as_millis", rename = "retention_ms")]
-    pub(crate) retention: Duration,
-    #[serde(with = "as_millis", rename = "lease_ms")]
-    pub(crate) lease: Duration,
-    #[serde(with = "as_millis", rename = "ceiling_ms")]
-    pub(crate) ceiling: Duration,
-    #[serde(with = "as_millis", rename = "tombstone_ms")]
-    pub(crate) tombstone: Duration,
+    #[serde(rename = "retention_ms")]
+    retention: Millis,
+    #[serde(rename = "lease_ms")]
+    lease: Millis,
+    #[serde(rename = "ceiling_ms")]
+    ceiling: Millis,
+    #[serde(rename = "tombstone_ms")]
+    tombstone: Millis,
     pub(crate) lapse: Lapse,
 }
 
@@ -128,25 +128,25 @@ impl Policy {
     /// How long an outcome is replayed, or the work may be active.
     #[must_use]
     pub const fn retention(&self) -> Duration {
-        self.retention
+        self.retention.span()
     }
 
     /// How long a lease lives without renewal.
     #[must_use]
     pub const fn lease(&self) -> Duration {
-        self.lease
+        self.lease.span()
     }
 
     /// How long a lease may live with all its renewals.
     #[must_use]
     pub const fn ceiling(&self) -> Duration {
-        self.ceiling
+        self.ceiling.span()
     }
 
     /// How long after the retention a key is still known as expired; zero for not at all.
     #[must_use]
     pub const fn tombstone(&self) -> Duration {
-        self.tombstone
+        self.tombstone.span()
     }
 
     /// What a lapse means.
@@ -157,7 +157,7 @@ impl Policy {
 
     /// How long a store keeps what core puts: never shorter than a lease.
     pub(crate) fn keep(&self) -> Duration {
-        self.retention + self.tombstone
+        self.retention() + self.tombstone()
     }
 }
 
@@ -166,10 +166,10 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             usage: Usage::Replay,
-            retention: Self::DEFAULT_RETENTION,
-            lease: Self::DEFAULT_LEASE,
-            ceiling: Self::DEFAULT_CEILING,
-            tombstone: Duration::ZERO,
+            retention: Self::DEFAULT_RETENTION.into(),
+            lease: Self::DEFAULT_LEASE.into(),
+            ceiling: Self::DEFAULT_CEILING.into(),
+            tombstone: Millis::default(),
             lapse: Lapse::Takeover,
         }
     }
@@ -246,7 +246,7 @@ impl PolicyBuilder {
             } else if span > Policy::MAX {
                 Err(PolicyError::TooLong { name })
             } else {
-                Ok(span)
+                Ok(Millis::from(span))
             }
         };
         let policy = Policy {
@@ -256,7 +256,7 @@ impl PolicyBuilder {
             ceiling: span("ceiling", ceiling)?,
             tombstone: self
                 .tombstone
-                .map_or(Ok(Duration::ZERO), |t| span("tombstone", t))?,
+                .map_or(Ok(Millis::default()), |t| span("tombstone", t))?,
             lapse: self.lapse,
         };
         if policy.lease > policy.retention {

@@ -125,6 +125,23 @@ pub(crate) mod as_millis {
     }
 }
 
+/// A span in whole milliseconds: half the size of a [`Duration`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Millis(u64);
+
+impl Millis {
+    pub(crate) const fn span(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+impl From<Duration> for Millis {
+    fn from(span: Duration) -> Self {
+        Self(millis(span))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

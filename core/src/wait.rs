@@ -18,6 +18,7 @@ use crate::event::EventKind;
 use crate::fingerprint::Fingerprint;
 use crate::idempotency::{Idempotency, RunError};
 use crate::key::{Key, Scope, SlotKey};
+use crate::lease::Held;
 use crate::store::AsyncStore;
 
 /// The first and the longest pause between two looks at a key that another process holds.
@@ -62,8 +63,9 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
                     continue;
                 }
             }
-            let decision = self.begun(decision, &slot, asked_at)?;
-            return Ok(decision.map(|held| AsyncLease::new(self.clone(), held)));
+            self.begun(&slot, &decision);
+            let lease = |token| AsyncLease::new(self.clone(), Held::new(token, asked_at));
+            return Ok(decision?.map(lease));
         }
     }
 
