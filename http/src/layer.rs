@@ -202,7 +202,7 @@ impl<S> IdempotencyLayer<S> {
     }
 
     /// What makes two requests the same. By default the method, the path, the query with its
-    /// pairs in any order, the content type and the body.
+    /// parameters sorted by name, the content type and the body.
     ///
     /// **What it leaves out, a client may change and still get the stored answer.**
     #[must_use]

@@ -5,7 +5,8 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use idemp::{Fingerprint, Key};
 
-/// Of the method, the path, the query with its pairs in order, the content type and the body.
+/// Of the method, the path, the query with its parameters sorted by name, the content type and
+/// the body.
 pub(crate) fn fingerprint(parts: &Parts, body: &Bytes) -> Fingerprint {
     let query = sorted(parts.uri.query());
     let content_type = parts.headers.get_all(CONTENT_TYPE);
@@ -21,11 +22,12 @@ pub(crate) fn fingerprint(parts: &Parts, body: &Bytes) -> Fingerprint {
     Fingerprint::of_value(digest.as_str()).expect("text is always json")
 }
 
+/// A missing query is not an empty one, and the parameters of one name keep their order.
 fn sorted(query: Option<&str>) -> String {
     let Some(query) = query else {
         return String::new();
     };
-    let mut pairs: Vec<_> = query.split('&').collect();
-    pairs.sort_unstable();
-    ["?", &pairs.join("&")].concat()
+    let mut parameters: Vec<_> = query.split('&').collect();
+    parameters.sort_by_key(|parameter| parameter.split('=').next());
+    ["?", &parameters.join("&")].concat()
 }
