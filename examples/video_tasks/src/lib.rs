@@ -15,5 +15,6 @@ pub mod client;
 pub mod fields;
 pub mod problem;
 pub mod request_id;
+pub mod stop;
 pub mod track;
 pub mod video;

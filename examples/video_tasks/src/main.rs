@@ -7,6 +7,7 @@ use idemp::Event;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use video_tasks::app::{App, Config};
+use video_tasks::stop;
 
 const USAGE: &str = "\
 usage: video_tasks [--port N] [--stop-at-eof]
@@ -49,7 +50,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let app = App::new(&config, |event: &Event<'_>| eprintln!("{event}"));
     let listener = TcpListener::bind(("127.0.0.1", options.port)).await?;
     // Before the line, so that whoever reads it can stop the service at once.
-    let stop = stop(options.stop_at_eof)?;
+    let stop = until(options.stop_at_eof)?;
     println!("listening on http://{}", listener.local_addr()?);
     std::io::stdout().flush()?;
     Ok(app.serve(listener, stop).await?)
@@ -74,22 +75,9 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
     Ok(Some(Options { port, stop_at_eof }))
 }
 
-/// Ready at Ctrl-C, at SIGTERM, and, where asked for, at the end of the standard input. It hears all
-/// of them from now on, not only when it is awaited.
-fn stop(at_eof: bool) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-    #[cfg(unix)]
-    let (mut interrupt, mut terminate) = {
-        use tokio::signal::unix::{SignalKind, signal};
-        (
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        )
-    };
-    #[cfg(windows)]
-    let (mut interrupt, mut terminate) = {
-        use tokio::signal::windows::{ctrl_c, ctrl_close};
-        (ctrl_c()?, ctrl_close()?)
-    };
+/// Ready when the process is asked to end, and, where wanted, at the end of the standard input.
+fn until(at_eof: bool) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let requested = stop::requested()?;
     let (ended, end) = oneshot::channel::<()>();
     if at_eof {
         std::thread::spawn(move || {
@@ -100,8 +88,7 @@ fn stop(at_eof: bool) -> std::io::Result<impl Future<Output = ()> + Send + 'stat
     }
     Ok(async move {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            () = requested => {}
             _ = end, if at_eof => {}
         }
     })

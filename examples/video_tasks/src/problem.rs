@@ -6,7 +6,7 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use idemp::http::RequestId;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -20,7 +20,8 @@ pub struct Problem {
     code: &'static str,
     message: String,
     details: Map<String, Value>,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// In seconds.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -31,7 +32,7 @@ impl Problem {
             code,
             message: message.into(),
             details: Map::new(),
-            header: None,
+            retry_after: None,
         }
     }
 
@@ -51,11 +52,7 @@ impl Problem {
     #[must_use]
     pub fn unauthenticated() -> Self {
         let message = "Send `Authorization: Bearer USER`.";
-        let challenge = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        Self {
-            header: Some(challenge),
-            ..Self::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message)
-        }
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message)
     }
 
     /// Adds one detail.
@@ -68,7 +65,7 @@ impl Problem {
     /// When asking again may help, in seconds (RFC 9110, section 10.2.3).
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.header = Some((RETRY_AFTER, seconds.into()));
+        self.retry_after = Some(seconds);
         self
     }
 
@@ -84,8 +81,11 @@ impl Problem {
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some((name, value)) = self.header {
-            headers.insert(name, value);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

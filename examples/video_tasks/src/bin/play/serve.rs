@@ -7,7 +7,7 @@ use crate::service::{Log, Service};
 
 /// Until Ctrl-C. Hands back whether the service ended well.
 pub(crate) async fn run(port: &str) -> Result<bool, video_tasks::client::Error> {
-    let interrupted = tokio::signal::ctrl_c();
+    let requested = video_tasks::stop::requested()?;
     let mut service = Service::start(port, Log::Shown)?;
     println!("{}", invitation(&service.address().to_string()));
     let ended = async {
@@ -16,9 +16,10 @@ pub(crate) async fn run(port: &str) -> Result<bool, video_tasks::client::Error> 
         }
     };
     tokio::select! {
-        _ = interrupted => {}
+        () = requested => {}
         () = ended => {}
     }
+    // On a terminal Ctrl-C has reached the service, too.
     service.stop()?;
     Ok(true)
 }
