@@ -84,6 +84,27 @@ async fn a_duplicate_that_loses_patience_is_told_to_ask_again() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_away_leaves_an_analysis_that_others_join() {
+    let slow = Config {
+        start_takes: Duration::from_millis(200),
+        ..config()
+    };
+    let service = start(slow).await;
+    let connection = service.client.connect().await.unwrap();
+    let sending = tokio::spawn(async move { connection.send(&track("acme", "a")).await });
+    while !service.log().iter().any(|line| line.contains("MISS")) {
+        tokio::task::yield_now().await;
+    }
+    sending.abort();
+    assert!(sending.await.is_err());
+    let joined = service.send(&track("acme", "a")).await;
+    assert_eq!(joined.status, 200, "{joined:?}");
+    let misses = service.log();
+    let misses = misses.iter().filter(|line| line.contains("MISS"));
+    assert_eq!(misses.count(), 1);
+}
+
+#[tokio::test]
 async fn when_it_has_ended_in_whatever_way_the_next_request_starts_a_new_one() {
     let service = start(config()).await;
     let mut seen = Vec::new();

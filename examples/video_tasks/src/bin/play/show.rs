@@ -27,8 +27,8 @@ const HEADERS: [&str; 5] = [
 const NOTHING: &str = "none";
 
 /// The columns of the checks.
-const WHAT: usize = 32;
-const VALUE: usize = 28;
+const WHAT: usize = 28;
+const VALUE: usize = 30;
 
 pub(crate) struct Show {
     client: Client,
@@ -145,7 +145,7 @@ impl Show {
         let (other, got) = (other.to_string(), got.to_string());
         let held = other != got && !got.is_empty();
         let expected = if other.is_empty() {
-            "any".to_owned()
+            "a new one".to_owned()
         } else {
             format!("not {other}")
         };
