@@ -30,6 +30,7 @@ pub struct Begin {
     owner: Owner,
     /// What the ask that is under way would grant.
     attempt: u32,
+    #[serde(with = "crate::token::as_text")]
     fence: u64,
     published: Option<Body>,
     rev: Rev,
