@@ -16,5 +16,6 @@ pub mod fields;
 pub mod problem;
 pub mod request_id;
 pub mod stop;
+pub mod subject;
 pub mod track;
 pub mod video;

@@ -18,8 +18,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::LOCATION;
 use idemp::{
-    AsyncLease, Decision, Entropy, Fingerprint, Idempotency, InProgress, Key, KeyError, LeaseError,
-    LeaseToken, Scope, SystemEntropy,
+    AsyncLease, Decision, Entropy, Idempotency, InProgress, LeaseError, LeaseToken, SystemEntropy,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -28,6 +27,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::app::Store;
 use crate::fields::Fields;
 use crate::problem::Problem;
+use crate::subject::Subject;
 
 /// An owner in another process brings no news here: look again after this time, then twice as long
 /// each time.
@@ -54,28 +54,6 @@ pub enum Status {
     Failed,
     /// Somebody stopped it.
     Cancelled,
-}
-
-/// A natural key: two requests with the same one are about the same thing.
-#[derive(Debug, Clone)]
-struct Subject {
-    scope: Scope,
-    key: Key,
-    fingerprint: Fingerprint,
-}
-
-impl Subject {
-    /// The tenant's videos are its own: it stands in the scope. A file name may be long or odd,
-    /// so the key is always its digest; were some taken as they are, a file named like another's
-    /// digest would share its key.
-    fn new(tenant: &str, filename: &str) -> Result<Self, KeyError> {
-        Ok(Self {
-            scope: Scope::new([tenant, "track"])?,
-            key: Key::digest([tenant, filename])?,
-            fingerprint: Fingerprint::of_value(&[tenant, filename])
-                .expect("two texts are always json"),
-        })
-    }
 }
 
 /// All analyses, in memory. Cheap to clone.
@@ -401,16 +379,5 @@ mod tests {
         let started = tracks.start(&subject).await.unwrap();
         assert!(matches!(started, Started::New(_)), "{started:?}");
         let _ = lease.detach();
-    }
-
-    #[test]
-    fn tenant_and_file_name_do_not_run_together() {
-        let keys = [("ab", "c"), ("a", "bc")].map(|(tenant, file)| {
-            let subject = Subject::new(tenant, file).unwrap();
-            idemp::SlotKey::new(&subject.scope, &subject.key)
-        });
-        assert_ne!(keys[0], keys[1]);
-        let long = Subject::new("a", &"ü / \u{202e}".repeat(300));
-        assert!(long.is_ok());
     }
 }

@@ -288,6 +288,9 @@ async fn what_is_not_a_request_for_an_analysis_is_refused_by_the_name_of_its_fie
         let call = Call::post("/api/v1/track", body).header("content-type", "application/json");
         assert_problem(&service.send(&call).await, 400, "INVALID_REQUEST");
     }
+    // 64 characters, and a byte too long for a part of a scope.
+    let wide = service.send(&track(&"😀".repeat(64), "a")).await;
+    assert_problem(&wide, 400, "INVALID_REQUEST");
     assert_eq!(service.log(), Vec::<String>::new(), "no store was asked");
 }
 

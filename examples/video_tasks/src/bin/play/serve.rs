@@ -27,8 +27,9 @@ pub(crate) async fn run(port: &str) -> Result<bool, video_tasks::client::Error> 
 fn invitation(address: &str) -> String {
     let create = |payload: &str| {
         format!(
-            "curl -i http://{address}/api/video-tasks \\\n    \
-             -H 'Authorization: Bearer 793ccc64' -H 'Idempotency-Key: final-1769660861' \\\n    \
+            "curl -i -w '\\n' http://{address}/api/video-tasks \\\n    \
+             -H 'Authorization: Bearer 793ccc64-5717-4562-b3fc-2c963f66afa6' \\\n    \
+             -H 'Idempotency-Key: final-1769660861-8d3f' \\\n    \
              -H 'Content-Type: application/json' -d '{payload}'"
         )
     };
@@ -44,7 +45,7 @@ fn invitation(address: &str) -> String {
         (
             "Analyse a file. Send it again: the same task, until it has ended.",
             format!(
-                "curl -i http://{address}/api/v1/track -H 'Content-Type: application/json' \\\n    \
+                "curl -i -w '\\n' http://{address}/api/v1/track \\\n    -H 'Content-Type: application/json' \
                  -d '{{\"tenant_id\": \"acme-studios\", \"video_filename\": \"dawn.mp4\"}}'"
             ),
         ),
