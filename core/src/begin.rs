@@ -104,7 +104,11 @@ impl Begin {
             return Step::Done(Ok(Decision::Conflict));
         }
         let live = now < slot.lease_until;
-        let fences = record.fences || self.policy.lapse == Lapse::Fence;
+        if record.fences {
+            // It holds for every later attempt, too, whoever makes it.
+            self.policy.lapse = Lapse::Fence;
+        }
+        let fences = self.policy.lapse == Lapse::Fence;
         Step::Done(Ok(match record.state {
             State::Completed | State::Unstorable if record.is_expired(&slot, now) => {
                 Decision::Expired
@@ -169,6 +173,7 @@ impl Machine for Begin {
 
     #[inline]
     fn start(&mut self, fresh: Rev) -> Step<Begun> {
+        self.rounds = 0;
         self.ask_vacant(fresh)
     }
 

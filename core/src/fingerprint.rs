@@ -78,9 +78,7 @@ impl Fingerprint {
         if body.is_empty() {
             return Ok(Self::seal(Kind::Empty, &[], body));
         }
-        let mut hash = Self::open(Kind::Exact, &[]);
-        canonical::canonicalize_into(body, NumberMode::Exact, |form| hash.update(form))?;
-        Ok(Self::close(hash))
+        Self::seal_json(NumberMode::Exact, &[], body)
     }
 
     /// The fingerprint of a body that is not JSON: its bytes as they are. An empty one counts as
@@ -131,21 +129,36 @@ impl Fingerprint {
     /// Hashes a request. The layout is at the head of this module.
     fn seal(kind: Kind, parts: &[Part], body: &[u8]) -> Self {
         let mut hash = Self::open(kind, parts);
+        hash.update([END_OF_PARTS]);
         hash.update(body);
         Self::close(hash)
     }
 
-    /// Hashes what comes before the body.
-    fn open(kind: Kind, parts: &[Part]) -> Sha256 {
-        let mut hash = Sha256::new();
-        let [i, d, e, m, p] = *b"idemp";
+    /// Hashes a request with a JSON body that is not empty.
+    fn seal_json(mode: NumberMode, parts: &[Part], body: &[u8]) -> Result<Self, CanonicalError> {
+        let mut hash;
         // In one go where there are no parts: each update costs as much as a few dozen bytes.
-        let head = [i, d, e, m, p, Self::VERSION, kind as u8, END_OF_PARTS];
-        if parts.is_empty() {
-            hash.update(head);
-            return hash;
-        }
-        hash.update(&head[..7]);
+        let start = Self::start(Kind::from(mode));
+        let head = if parts.is_empty() {
+            hash = Sha256::new();
+            &start[..]
+        } else {
+            hash = Self::open(Kind::from(mode), parts);
+            &[END_OF_PARTS]
+        };
+        canonical::canonicalize_into(body, mode, head, |form| hash.update(form))?;
+        Ok(Self::close(hash))
+    }
+
+    /// What is hashed where there are no parts, up to the body.
+    fn start(kind: Kind) -> [u8; 8] {
+        let [i, d, e, m, p] = *b"idemp";
+        [i, d, e, m, p, Self::VERSION, kind as u8, END_OF_PARTS]
+    }
+
+    /// Hashes what comes before the end of the parts.
+    fn open(kind: Kind, parts: &[Part]) -> Sha256 {
+        let mut hash = Sha256::new_with_prefix(&Self::start(kind)[..7]);
         for part in parts {
             hash.update([part.tag as u8]);
             for text in [&part.name, &part.value] {
@@ -153,7 +166,6 @@ impl Fingerprint {
                 hash.update(text);
             }
         }
-        hash.update([END_OF_PARTS]);
         hash
     }
 

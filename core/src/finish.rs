@@ -174,7 +174,7 @@ impl LeaseCall {
     /// the millisecond that a lease needs, which prolongs nothing.
     fn prolonged(&self) -> Duration {
         let ceiling = self.token.granted_at + self.token.policy.ceiling();
-        let room = ceiling.since(self.token.lease_until);
+        let room = ceiling.since(self.token.lease_until.max(self.token.seen_at));
         self.token
             .policy
             .lease()
@@ -226,8 +226,13 @@ impl LeaseCall {
             (State::Released | State::Unknown, _) if mine && outcome => {
                 self.again(slot, &record, now, fresh)
             }
-            // An earlier ask did it, and its answer was lost.
-            (State::Completed | State::Unstorable, _) if mine && outcome => {
+            (State::Unstorable, Verb::Finish(_)) if mine => self.again(slot, &record, now, fresh),
+            // An earlier ask did it, and its answer was lost. Another outcome is not acknowledged:
+            // the first one stands.
+            (State::Completed, Verb::Finish(outcome)) if mine && *outcome == slot.body => {
+                Step::Done(Ok(LeaseReply::Ended))
+            }
+            (State::Completed | State::Unstorable, Verb::FinishUnstorable) if mine => {
                 Step::Done(Ok(LeaseReply::Ended))
             }
             (State::Released, Verb::Release | Verb::Forget) | (State::Unknown, Verb::Fence)
@@ -247,10 +252,15 @@ impl LeaseCall {
 
     /// Asks once more, now that the state of the owner's own slot is known.
     fn again(&mut self, slot: Slot, record: &Record, now: Timestamp, fresh: Rev) -> Step<Replied> {
-        let LeaseToken {
-            slot: key, policy, ..
-        } = self.token.clone();
+        let (key, policy) = (self.token.slot.clone(), self.token.policy);
         self.token = LeaseToken::found(slot, record, key, policy, now);
+        self.rounds += 1;
+        if self.rounds >= MAX_ROUNDS {
+            return Step::Done(Err(SlotError::Contended));
+        }
+        if matches!(self.verb, Verb::Renew) && self.at_ceiling() {
+            return Step::Done(Ok(LeaseReply::Ceiling));
+        }
         self.ask(fresh)
     }
 }
@@ -260,6 +270,7 @@ impl Machine for LeaseCall {
 
     #[inline]
     fn start(&mut self, fresh: Rev) -> Step<Replied> {
+        self.rounds = 0;
         if matches!(self.verb, Verb::Renew) && self.at_ceiling() {
             return Step::Done(Ok(LeaseReply::Ceiling));
         }
@@ -323,14 +334,18 @@ impl Resolve {
         }
     }
 
+    fn vacates(&self) -> bool {
+        self.resolution == Resolution::Vacant || self.policy.usage == Usage::WhileActive
+    }
+
     fn settle(&mut self, slot: &Slot, record: Record, fresh: Rev) -> Step<Settled> {
         self.rounds += 1;
         if self.rounds >= MAX_ROUNDS {
             return Step::Done(Err(SlotError::Contended));
         }
         let put = match &self.resolution {
+            _ if self.vacates() => Put::Remove,
             Resolution::Vacant => Put::Remove,
-            Resolution::Completed(_) if self.policy.usage == Usage::WhileActive => Put::Remove,
             Resolution::Completed(outcome) => Put::Slot(NewSlot {
                 rev: fresh,
                 lease_for: Duration::ZERO,
@@ -372,7 +387,7 @@ impl Machine for Resolve {
         let slot = match reply.verdict {
             Verdict::Won => return Step::Done(Ok(Resolved::Done)),
             // After an ask, vacant is its own doing or what it wanted anyway.
-            Verdict::Lost(None) if self.rounds > 0 && self.resolution == Resolution::Vacant => {
+            Verdict::Lost(None) if self.rounds > 0 && self.vacates() => {
                 return Step::Done(Ok(Resolved::Done));
             }
             Verdict::Lost(None) => return Step::Done(Ok(Resolved::Vacant)),

@@ -262,6 +262,9 @@ impl PolicyBuilder {
         if policy.lease > policy.retention {
             return Err(PolicyError::LeaseBeyondRetention);
         }
+        if policy.lapse == Lapse::Fence && policy.lease == policy.retention {
+            return Err(PolicyError::NothingLeftToFence);
+        }
         if policy.ceiling < policy.lease {
             return Err(PolicyError::CeilingBelowLease);
         }
@@ -291,6 +294,9 @@ pub enum PolicyError {
     /// The lease is longer than the retention.
     #[error("the lease is longer than the retention; shorten it with `lease`")]
     LeaseBeyondRetention,
+    /// A lapse is to fence, but the record would be gone when its lease lapses.
+    #[error("a lapse can only fence where the lease is shorter than the retention")]
+    NothingLeftToFence,
     /// The ceiling is shorter than the lease.
     #[error("the ceiling is shorter than the lease")]
     CeilingBelowLease,

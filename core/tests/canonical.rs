@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use idemp::{CanonicalError, NumberMode, canonicalize};
+use idemp::{CanonicalError, CanonicalErrorKind, NumberMode, canonicalize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -207,5 +207,206 @@ fn canonicalising_twice_changes_nothing_and_lends_the_input_back() {
                 assert!(matches!(twice, std::borrow::Cow::Borrowed(_)), "{case}");
             }
         }
+    }
+}
+
+#[test]
+fn a_name_that_comes_twice_is_found_in_objects_of_every_size_and_order() {
+    for count in [2usize, 3, 8, 23, 24, 25, 26, 100] {
+        for first in 0..count - 1 {
+            let mut names: Vec<String> = (0..count)
+                .map(|n| format!("same start {}", n * 7 % count))
+                .collect();
+            // Written with an escape the second time.
+            let last = names[first].replace('s', "\\u0073");
+            names[count - 1] = last;
+            let mut text = String::from("{");
+            let mut offset = 0;
+            for name in &names {
+                offset = text.len();
+                text += &format!("\"{name}\":0,");
+            }
+            text.pop();
+            text.push('}');
+            for mode in MODES {
+                let error = canonicalize(text.as_bytes(), mode).unwrap_err();
+                assert_eq!(error.kind(), CanonicalErrorKind::Duplicate, "{text}");
+                assert_eq!(error.offset(), offset, "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn of_many_repeated_names_the_first_in_reading_order_is_told() {
+    for sorted in [true, false] {
+        let mut names = vec!["a", "b", "b", "c", "c", "c"];
+        if !sorted {
+            names = vec!["c", "b", "c", "a", "b", "a"];
+        }
+        let members: Vec<String> = names.iter().map(|name| format!("\"{name}\":0")).collect();
+        let error = exact(format!("[{{{}}}]", members.join(","))).unwrap_err();
+        assert_eq!(error.kind(), CanonicalErrorKind::Duplicate);
+        assert_eq!(
+            error.offset(),
+            2 + 2 * 6,
+            "the third name is the first that came before"
+        );
+    }
+}
+
+#[test]
+fn an_error_is_told_with_its_kind_and_its_place() {
+    use CanonicalErrorKind::{Depth, Eof, LoneSurrogate, NumberRange, Syntax, Trailing, Utf8};
+    let too_deep = "[".repeat(129);
+    for (text, kind, offset) in [
+        (&b"\"abc"[..], Eof, 4),
+        (b"\"ab\\", Eof, 4),
+        (b"\"\\u00", Eof, 5),
+        (b"\"\\u00g0\"", Syntax, 5),
+        (b"\"\\x\"", Syntax, 2),
+        (b"\"\\ud800\\u0041\"", LoneSurrogate, 1),
+        (b"\"a\\ud800\\ud800\\udc00\"", LoneSurrogate, 2),
+        (b"\"\\ud800\\n\"", LoneSurrogate, 1),
+        (b"\"\\ud800\\u\"", Syntax, 9),
+        (b"\"a\nb\"", Syntax, 2),
+        (b"[1 2]", Syntax, 3),
+        (b"[1", Eof, 2),
+        (b"[", Eof, 1),
+        (b"{", Eof, 1),
+        (b"{1:2}", Syntax, 1),
+        (b"{\"a\" 1}", Syntax, 5),
+        (b"{\"a\":}", Syntax, 5),
+        (b"{\"a\":1,}", Syntax, 7),
+        (b"{\"a\":1 \"b\":2}", Syntax, 7),
+        (b"{\"a\":1]", Syntax, 6),
+        (b"{\"a", Eof, 3),
+        (b"-", Eof, 1),
+        (b"-a", Syntax, 1),
+        (b"-01", Syntax, 2),
+        (b"1.e5", Syntax, 2),
+        (b"1e", Eof, 2),
+        (b"1e+", Eof, 3),
+        (b"1ex", Syntax, 2),
+        (b"[ -1e1000000001]", NumberRange, 2),
+        (b".5", Syntax, 0),
+        (b"truE", Syntax, 3),
+        (b"tru", Eof, 3),
+        (b"nulll", Trailing, 4),
+        (b"falsy", Syntax, 4),
+        (b"\x0b1", Syntax, 0),
+        (b"1\xc2\xa0", Trailing, 1),
+        (b"\x00", Syntax, 0),
+        (b"1\x00", Trailing, 1),
+        (b"[1\x00]", Syntax, 2),
+        (b"[1,\"\xe2\x82\"]", Utf8, 4),
+        (b"[x,\"\xff\"]", Utf8, 4),
+        (too_deep.as_bytes(), Depth, 128),
+    ] {
+        for mode in MODES {
+            let error = canonicalize(text, mode).unwrap_err();
+            let shown = String::from_utf8_lossy(text);
+            assert_eq!((error.kind(), error.offset()), (kind, offset), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn no_message_shows_what_is_in_the_text() {
+    for text in [
+        "{\"secret\":1,\"secret\":2}",
+        "[secret]",
+        "\"secret",
+        "1 secret",
+    ] {
+        let error = exact(text).unwrap_err();
+        for shown in [
+            format!("{error}"),
+            format!("{error:?}"),
+            error.kind().to_string(),
+        ] {
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn the_exponent_that_counts_is_that_of_the_number_and_not_of_its_spelling() {
+    let last = "1e+1000000000";
+    for same in [
+        "1e1000000000",
+        "10e999999999",
+        "0.1e1000000001",
+        "0.0001e1000000004",
+    ] {
+        assert_eq!(exact(same).as_deref(), Ok(last), "{same}");
+    }
+    for beyond in [
+        "10e1000000000",
+        "0.1e1000000002",
+        "1e-1000000001",
+        "0.1e-1000000000",
+    ] {
+        let kind = exact(beyond).unwrap_err().kind();
+        assert_eq!(kind, CanonicalErrorKind::NumberRange, "{beyond}");
+    }
+    assert_eq!(exact("10e-1000000001").as_deref(), Ok("1e-1000000000"));
+    assert_eq!(exact("0.000e99999999999999999999").as_deref(), Ok("0"));
+}
+
+#[test]
+fn a_strict_integer_is_one_whose_digits_a_double_gives_back() {
+    let strict = |text: &str| canonical(text, NumberMode::Rfc8785Strict);
+    for (text, expected) in [
+        ("9007199254740991", "9007199254740991"),
+        ("-9007199254740992", "-9007199254740992"),
+        ("9007199254740992.0", "9007199254740992"),
+        ("9007199254740994", "9007199254740994"),
+        ("9223372036854776000", "9223372036854776000"),
+        ("1e23", "1e+23"),
+        ("1.5e300", "1.5e+300"),
+        ("0.1000000000000000055511151231257827", "0.1"),
+        ("1e-400", "0"),
+    ] {
+        assert_eq!(strict(text).as_deref(), Ok(expected));
+    }
+    for text in [
+        "9007199254740993",
+        "9007199254740993.0",
+        "900719925474099300e-2",
+        "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551615",
+        "100000000000000000000001",
+    ] {
+        let error = strict(text).unwrap_err();
+        assert_eq!(error.kind(), CanonicalErrorKind::InexactInteger, "{text}");
+    }
+}
+
+#[test]
+fn a_form_larger_than_any_buffer_comes_out_whole_wherever_its_parts_fall() {
+    for shift in 0..70 {
+        let member = |n: usize| {
+            let long = "y".repeat(n * 37 % 100);
+            format!(r#"{{"z{n}":"{long}","é":[1.0,{{"b":"\u0041","a":{n}}}],"k":null, "c":-0.50}}"#)
+        };
+        let elements: Vec<String> = (0..300).map(member).collect();
+        let pad = "x".repeat(shift);
+        let long = "w".repeat(9000 + shift);
+        let text = format!(
+            r#"{{"b":"{pad}","a":[{}],"aa":"{long}"}}"#,
+            elements.join(",")
+        );
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let theirs = serde_json_canonicalizer::to_string(&value).unwrap();
+        assert_eq!(rfc8785(&text).unwrap(), theirs, "{shift}");
+        assert_eq!(exact(&text).unwrap(), theirs, "{shift}");
+        // The same parts, when they are hashed one by one.
+        let (one, other) = (text.as_bytes(), theirs.as_bytes());
+        assert_eq!(
+            idemp::Fingerprint::of_json(one),
+            idemp::Fingerprint::of_json(other)
+        );
     }
 }

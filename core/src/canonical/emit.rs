@@ -2,23 +2,24 @@
 
 use super::workspace::{By, Piece, Workspace};
 
-/// Writes the canonical form to `sink`, some thousand bytes at a time.
-pub(super) fn write(input: &[u8], workspace: &mut Workspace, sink: impl FnMut(&[u8])) {
+/// Writes `head`, a few bytes, and the canonical form to `sink`, some thousand bytes at a time.
+pub(super) fn write(input: &[u8], workspace: &mut Workspace, head: &[u8], sink: impl FnMut(&[u8])) {
     let mut buffer = std::mem::take(&mut workspace.out);
     if buffer.len() < BUFFER {
         buffer.resize(BUFFER, 0);
     }
+    buffer[..head.len()].copy_from_slice(head);
     let mut writer = Writer {
         input,
         workspace,
         buffer: &mut buffer,
-        at: 0,
+        at: head.len(),
         written: 0,
         sink,
     };
     writer.piece(workspace.whole);
     writer.flush();
-    let written = writer.written;
+    let written = writer.written - head.len();
     workspace.out = buffer;
     workspace.written = written;
 }
@@ -65,27 +66,47 @@ impl<S: FnMut(&[u8])> Writer<'_, S> {
         self.copy(self.input, from, piece.end as usize);
     }
 
-    fn members(&mut self, at: usize, len: usize) {
-        let mut before = b'{';
-        for piece in &self.workspace.pieces[at..][..len] {
-            self.byte(before);
-            before = b',';
-            if piece.first_edit == piece.last_edit {
-                self.copy(self.input, piece.start as usize, piece.end as usize);
-            } else {
+    fn members(&mut self, first: usize, len: usize) {
+        let pieces = &self.workspace.pieces[first..][..len];
+        let mut at = self.byte(b'{');
+        for piece in pieces {
+            let from = piece.start as usize;
+            let len = piece.end as usize - from;
+            if piece.first_edit != piece.last_edit {
+                self.at = at;
                 self.piece(*piece);
+                at = self.byte(b',');
+                continue;
+            }
+            let wide = (
+                self.input.get(from..from + STEP),
+                self.buffer.get_mut(at..at + STEP),
+            );
+            if let (true, (Some(source), Some(target))) = (len < STEP, wide) {
+                // What is too much is written over by what comes next.
+                target.copy_from_slice(source);
+                target[len] = b',';
+                at += len + 1;
+            } else {
+                self.at = at;
+                self.copy_any(&self.input[from..from + len]);
+                at = self.byte(b',');
             }
         }
-        self.byte(b'}');
+        // In the place of the last comma, which was not handed on: see `byte`.
+        self.buffer[at - 1] = b'}';
+        self.at = at;
     }
 
+    /// Writes one byte and returns the place behind it, leaving it in the buffer.
     #[inline(always)]
-    fn byte(&mut self, byte: u8) {
+    fn byte(&mut self, byte: u8) -> usize {
         if self.at == self.buffer.len() {
             self.flush();
         }
         self.buffer[self.at] = byte;
         self.at += 1;
+        self.at
     }
 
     /// Writes a range of the input or of the rewritten text as it is.
@@ -97,7 +118,6 @@ impl<S: FnMut(&[u8])> Writer<'_, S> {
             self.buffer.get_mut(self.at..self.at + STEP),
         );
         if let (true, (Some(source), Some(target))) = (len <= STEP, wide) {
-            // What is too much is written over by what comes next.
             target.copy_from_slice(source);
             self.at += len;
         } else {

@@ -13,6 +13,7 @@
 //! the memory is a small multiple of it.
 
 mod emit;
+mod members;
 mod number;
 mod order;
 mod parser;
@@ -90,23 +91,29 @@ pub fn canonicalize(input: &[u8], mode: NumberMode) -> Result<Cow<'_, [u8]>, Can
         return Ok(Cow::Borrowed(same));
     }
     let mut form = Vec::with_capacity(input.len());
-    emit::write(input, &mut workspace, |part| form.extend_from_slice(part));
+    emit::write(input, &mut workspace, b"", |part| {
+        form.extend_from_slice(part)
+    });
     Ok(Cow::Owned(form))
 }
 
-/// Hands the canonical form to `sink`, part by part, and without a copy where the input has it
-/// already. Where there is none, `sink` gets nothing.
+/// Hands `head`, which is short, and the canonical form to `sink`, part by part, and without a copy
+/// where the input has it already. Where there is none, `sink` gets nothing.
 #[inline]
 pub(crate) fn canonicalize_into(
     input: &[u8],
     mode: NumberMode,
+    head: &[u8],
     mut sink: impl FnMut(&[u8]),
 ) -> Result<(), CanonicalError> {
     let mut workspace = Workspace::lend();
     parser::read(input, mode, &mut workspace)?;
     match workspace.unchanged(input) {
-        Some(same) => sink(same),
-        None => emit::write(input, &mut workspace, sink),
+        Some(same) => {
+            sink(head);
+            sink(same);
+        }
+        None => emit::write(input, &mut workspace, head, sink),
     }
     Ok(())
 }
@@ -180,4 +187,147 @@ pub enum CanonicalErrorKind {
     /// A text longer than 512 MiB.
     #[error("text longer than 512 MiB")]
     TooLong,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The canonical form, how many bytes were written for it, and how many words of names were
+    /// compared: counts, where a clock would only be right most of the time.
+    fn work(input: &[u8]) -> (Vec<u8>, usize, usize) {
+        order::COMPARED.set(0);
+        let form = canonicalize(input, NumberMode::Exact).unwrap().into_owned();
+        let mut workspace = Workspace::lend();
+        workspace.written = 0;
+        parser::read(input, NumberMode::Exact, &mut workspace).unwrap();
+        let mut written = 0;
+        if workspace.unchanged(input).is_none() {
+            emit::write(input, &mut workspace, b"", |_| {});
+            written = workspace.written;
+        }
+        (form, written, order::COMPARED.get() / 2)
+    }
+
+    #[test]
+    fn a_string_under_120_objects_out_of_order_is_written_once() {
+        let string = "x".repeat(1 << 20);
+        let mut text = format!("\"{string}\"");
+        for _ in 0..120 {
+            text = format!("{{\"b\":{text},\"a\":[]}}");
+        }
+        let (form, written, _) = work(text.as_bytes());
+        assert_eq!(form.len(), text.len());
+        assert_eq!(written, text.len());
+    }
+
+    #[test]
+    fn deep_nesting_that_is_out_of_order_at_each_level_is_written_once() {
+        let mut text = String::from("1.0");
+        for level in 0..127 {
+            let names: Vec<String> = (0..60)
+                .map(|n| format!("\"m{}\":{level}", n * 7 % 60))
+                .collect();
+            text = format!("{{\"z\": {text},{}}}", names.join(", "));
+        }
+        let (form, written, compared) = work(text.as_bytes());
+        assert_eq!(written, form.len());
+        assert_eq!(compared, 0, "eight bytes of a name were enough");
+    }
+
+    #[test]
+    fn many_names_with_a_common_start_are_compared_in_n_log_n() {
+        let start = "s".repeat(1000);
+        let names: Vec<String> = (0..2000)
+            .map(|n| format!("\"{start}{:05}\":{n}", n * 7 % 2000))
+            .collect();
+        let text = format!("{{{}}}", names.join(","));
+        let (form, written, compared) = work(text.as_bytes());
+        assert_eq!(written, form.len());
+        // 2,000 names of 126 words; sorted with 2 to 4 times as many comparisons as log2 says.
+        let log = 11;
+        assert!(compared < 2000 * 126 * log * 4, "{compared}");
+    }
+
+    #[test]
+    fn seventy_thousand_members_are_written_once() {
+        let names: Vec<String> = (0..70_000u64)
+            .map(|n| format!("\"{}\":{n}.50", n * 7919 % 70_000))
+            .collect();
+        let text = format!("{{{}}}", names.join(","));
+        let (form, written, _) = work(text.as_bytes());
+        assert_eq!(written, form.len());
+        let names: Vec<&[u8]> = form[1..].split(|&b| b == b',').collect();
+        let name =
+            |member: &[u8]| -> Vec<u8> { member.split(|&b| b == b'"').nth(1).unwrap().to_vec() };
+        assert_eq!(names.len(), 70_000);
+        assert!(names.is_sorted_by_key(|member| name(member)));
+    }
+
+    #[test]
+    fn a_number_of_a_megabyte_is_read_in_one_go() {
+        let digits = "7".repeat(1 << 20);
+        let zeros = "0".repeat(1 << 20);
+        let exact = |text: &str| {
+            let form = canonicalize(text.as_bytes(), NumberMode::Exact).unwrap();
+            String::from_utf8(form.into_owned()).unwrap()
+        };
+        let head = &digits[1..];
+        assert_eq!(exact(&digits), format!("7.{head}e+{}", (1 << 20) - 1));
+        assert_eq!(exact(&format!("0.{digits}")), format!("0.{digits}"));
+        assert_eq!(
+            exact(&format!("0.{zeros}1")),
+            format!("1e-{}", (1 << 20) + 1)
+        );
+        assert_eq!(exact(&format!("1{zeros}e-{}", 1 << 20)), "1");
+        assert_eq!(exact(&format!("0.{zeros}1e1048577")), "1");
+        let rfc8785 =
+            |text: &str| canonicalize(text.as_bytes(), NumberMode::Rfc8785).map(Cow::into_owned);
+        let text = format!("0.{zeros}1e1048577");
+        assert_eq!(
+            &*rfc8785(&text).unwrap(),
+            b"1",
+            "std alone would read 0 there"
+        );
+        assert_eq!(
+            rfc8785(&digits).unwrap_err().kind(),
+            CanonicalErrorKind::NumberRange
+        );
+    }
+
+    #[test]
+    fn a_hundred_thousand_levels_are_refused_at_the_first_one_too_many() {
+        for open in ["[", "{\"a\":"] {
+            let text = open.repeat(100_000);
+            let error = canonicalize(text.as_bytes(), NumberMode::Exact).unwrap_err();
+            assert_eq!(error.kind(), CanonicalErrorKind::Depth);
+            assert_eq!(error.offset(), MAX_DEPTH * open.len());
+        }
+    }
+
+    #[test]
+    fn the_buffers_that_a_thread_keeps_are_bounded_and_survive_an_error() {
+        let names: Vec<String> = (0..200_000).rev().map(|n| format!("\"{n}\":0.0")).collect();
+        let large = format!("{{{}}}", names.join(","));
+        assert!(canonicalize(large.as_bytes(), NumberMode::Exact).is_ok());
+        assert!(Workspace::lend().bytes() <= workspace::KEEP_BYTES);
+        let twice = br#"{"b":{"y":1,"x":1,"y":1},"a":2}"#;
+        assert!(canonicalize(twice, NumberMode::Exact).is_err());
+        let form = canonicalize(br#"{"b":1,"a":2}"#, NumberMode::Exact).unwrap();
+        assert_eq!(&*form, br#"{"a":2,"b":1}"#);
+    }
+
+    #[test]
+    fn two_texts_can_be_open_at_once() {
+        let mut forms = Vec::new();
+        canonicalize_into(br#"{"b":1,"a":2}"#, NumberMode::Exact, b"", |outer| {
+            let inner = canonicalize(br#"{"d":1,"c":2}"#, NumberMode::Exact).unwrap();
+            forms.push((outer.to_vec(), inner.into_owned()));
+        })
+        .unwrap();
+        assert_eq!(
+            forms,
+            [(br#"{"a":2,"b":1}"#.to_vec(), br#"{"c":2,"d":1}"#.to_vec())]
+        );
+    }
 }

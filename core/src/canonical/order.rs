@@ -33,6 +33,8 @@ pub(super) fn compare(left: &[u8], right: &[u8]) -> Ordering {
     let common = left.len().min(right.len());
     let mut at = 0;
     while at < common {
+        #[cfg(test)]
+        COMPARED.set(COMPARED.get() + 1);
         let (l, r) = match (scan::word(left, at), scan::word(right, at)) {
             (Some(l), Some(r)) => (l.swap_bytes(), r.swap_bytes()),
             _ => break,
@@ -78,3 +80,50 @@ fn utf16_order_beyond_ascii(word: u64) -> u64 {
 
 const ONES: u64 = u64::from_le_bytes([0x01; 8]);
 const HIGH: u64 = 0x80 * ONES;
+
+#[cfg(test)]
+thread_local! {
+    /// How many words were compared, to show that it is not too many.
+    pub(super) static COMPARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_the_order_of_utf_16() {
+        let chars = [
+            '\0', 'a', 'b', '\u{7f}', '\u{80}', '\u{7ff}', '\u{800}', '\u{d7ff}',
+        ];
+        let high = [
+            '\u{e000}',
+            '\u{f8ff}',
+            '\u{ffff}',
+            '\u{10000}',
+            '\u{10ffff}',
+        ];
+        let chars: Vec<char> = chars.into_iter().chain(high).collect();
+        let mut names = vec![String::new()];
+        for start in ["", "a", "aaaaaaa", "\u{ffff}\u{ffff}", "aaaaaaaaaaaaaaa"] {
+            for &one in &chars {
+                names.push(format!("{start}{one}"));
+                for &two in &chars {
+                    names.push(format!("{start}{one}{two}"));
+                }
+            }
+        }
+        for left in &names {
+            for right in &names {
+                let expected = left.encode_utf16().cmp(right.encode_utf16());
+                let (l, r) = (left.as_bytes(), right.as_bytes());
+                assert_eq!(compare(l, r), expected, "{left:?} {right:?}");
+                let by_prefix = prefix(l).cmp(&prefix(r));
+                assert!(
+                    by_prefix == expected || by_prefix.is_eq(),
+                    "{left:?} {right:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! Reading: a strict parser of JSON (RFC 8259) that notes what the canonical form changes.
 
-use std::cmp::Ordering;
-
+use super::members::{self, DECODED, Member, Names};
 use super::workspace::{By, Edit, Piece, Workspace};
 use super::{CanonicalError, CanonicalErrorKind, MAX_DEPTH, NumberMode};
 use super::{number, order, scan, string};
@@ -39,24 +38,6 @@ impl Workspace {
         (self.whole.last_edit == 0).then(|| &input[start as usize..end as usize])
     }
 }
-
-/// A member of an object that is being read.
-#[derive(Clone, Copy)]
-pub(super) struct Member {
-    /// The start of the name: see [`order::prefix`].
-    prefix: u64,
-    /// Where the name is: in the input, or in the buffer of names.
-    name: u32,
-    /// The length of the name, and [`DECODED`] where it is in the buffer of names.
-    name_len: u32,
-    piece: Piece,
-}
-
-const DECODED: u32 = 1 << 31;
-
-/// Objects of at most so many members are sorted by counting for each how many come before it,
-/// which takes more comparisons than sorting does, and no branch that is hard to foresee.
-const FEW: usize = 24;
 
 struct Parser<'a> {
     input: &'a [u8],
@@ -272,92 +253,41 @@ impl Parser<'_> {
     #[inline(never)]
     fn last_two_ascend(&self) -> bool {
         match &self.workspace.members[..] {
-            [.., before, last] => self.compare(before, last).is_lt(),
+            [.., before, last] => self.names().compare(before, last).is_lt(),
             _ => true,
         }
     }
 
+    fn names(&self) -> Names<'_> {
+        Names {
+            input: self.input,
+            decoded: &self.workspace.names,
+        }
+    }
+
     /// Puts the members from `base` on in order and notes it in the edit of their object.
-    #[inline(never)]
     fn sort(&mut self, base: usize, edit: usize, end: usize) -> Result<(), Failed> {
-        let mut members = std::mem::take(&mut self.workspace.members);
-        let pieces = self.workspace.pieces.len();
-        let unsorted = &mut members[base..];
-        let count = unsorted.len();
-        let mut twice = false;
-        if count <= FEW {
-            let mut ranks = [0u8; FEW];
-            for later in 1..count {
-                let member = &unsorted[later];
-                let mut rank = 0;
-                for (earlier, slot) in unsorted[..later].iter().zip(&mut ranks) {
-                    let before = if earlier.prefix == member.prefix {
-                        let order = self.compare(earlier, member);
-                        twice |= order == Ordering::Equal;
-                        order == Ordering::Less
-                    } else {
-                        earlier.prefix < member.prefix
-                    };
-                    rank += u8::from(before);
-                    *slot += u8::from(!before);
-                }
-                ranks[later] = rank;
-            }
-            let ordered = &mut self.workspace.pieces;
-            ordered.extend(unsorted.iter().map(|member| member.piece));
-            for (member, &rank) in unsorted.iter().zip(&ranks) {
-                ordered[pieces + usize::from(rank)] = member.piece;
-            }
-        } else {
-            unsorted.sort_unstable_by(|l, r| self.compare(l, r));
-            for member in &*unsorted {
-                self.workspace.pieces.push(member.piece);
-            }
-            twice = unsorted
-                .windows(2)
-                .any(|pair| self.compare(&pair[0], &pair[1]).is_eq());
+        let workspace = &mut *self.workspace;
+        let names = Names {
+            input: self.input,
+            decoded: &workspace.names,
+        };
+        let members = &mut workspace.members[base..];
+        let count = members.len();
+        let at = workspace.pieces.len();
+        match members::sort(members, names, &mut workspace.orders, &mut workspace.pieces) {
+            Ok(()) => {}
+            Err(offset) => return Err(self.fail(CanonicalErrorKind::Duplicate, offset)),
         }
-        if twice {
-            let offset = self.first_repeated(unsorted);
-            return Err(self.fail(CanonicalErrorKind::Duplicate, offset));
-        }
-        self.workspace.members = members;
-        let next = self.edits();
-        let entry = &mut self.workspace.edits[edit];
+        let next = workspace.edits.len() as u32;
+        let entry = &mut workspace.edits[edit];
         entry.end = end as u32;
         entry.next = next;
         entry.by = By::Members {
-            at: pieces as u32,
+            at: at as u32,
             len: count as u32,
         };
         Ok(())
-    }
-
-    /// The offset of the first member, in reading order, whose name came before.
-    #[cold]
-    fn first_repeated(&self, members: &mut [Member]) -> usize {
-        members.sort_unstable_by(|l, r| self.compare(l, r).then(l.piece.start.cmp(&r.piece.start)));
-        let repeated = members
-            .windows(2)
-            .filter(|pair| self.compare(&pair[0], &pair[1]).is_eq())
-            .map(|pair| pair[1].piece.start as usize);
-        repeated.min().unwrap_or_default()
-    }
-
-    #[inline(never)]
-    fn compare(&self, left: &Member, right: &Member) -> Ordering {
-        left.prefix
-            .cmp(&right.prefix)
-            .then_with(|| order::compare(self.name_of(left), self.name_of(right)))
-    }
-
-    fn name_of(&self, member: &Member) -> &[u8] {
-        let text = if member.name_len & DECODED == 0 {
-            self.input
-        } else {
-            &self.workspace.names
-        };
-        &text[member.name as usize..][..(member.name_len & !DECODED) as usize]
     }
 
     #[inline(always)]

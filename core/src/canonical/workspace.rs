@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 
 use super::CanonicalError;
-use super::parser::Member;
+use super::members::{Member, Orders};
 
 /// The most bytes that a thread keeps between two texts.
-const KEEP_BYTES: usize = 2 << 20;
+pub(super) const KEEP_BYTES: usize = 2 << 20;
 
 thread_local! {
     static KEPT: Cell<Option<Box<Workspace>>> = const { Cell::new(None) };
@@ -30,6 +30,8 @@ pub(super) struct Workspace {
     pub(super) text: Vec<u8>,
     /// Member names that are escaped in the input, decoded.
     pub(super) names: Vec<u8>,
+    /// Orders of members that were needed before.
+    pub(super) orders: Orders,
     /// Where what is written waits until it is handed on. It never gets shorter, so that it is
     /// zeroed only when it grows.
     pub(super) out: Vec<u8>,
@@ -56,7 +58,7 @@ impl Workspace {
         self.names.clear();
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.members.capacity() * size_of::<Member>()
             + self.edits.capacity() * size_of::<Edit>()
             + self.pieces.capacity() * size_of::<Piece>()

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use sha2::Digest;
-
 use super::{Fingerprint, Kind, Part, Tag, media_type};
 use crate::canonical::{self, CanonicalError, NumberMode, Pointer, PointerError};
 
@@ -209,9 +207,7 @@ impl FingerprintBuilder {
     fn seal_json(&self, body: &[u8]) -> Result<Fingerprint, CanonicalError> {
         let kind = Kind::from(self.numbers);
         if self.selected.is_empty() && self.left_out.is_empty() {
-            let mut hash = Fingerprint::open(kind, &self.sorted_parts());
-            canonical::canonicalize_into(body, self.numbers, |form| hash.update(form))?;
-            return Ok(Fingerprint::close(hash));
+            return Fingerprint::seal_json(self.numbers, &self.sorted_parts(), body);
         }
         let form = canonical::canonicalize(body, self.numbers)?;
         if self.selected.is_empty() {
