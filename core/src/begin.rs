@@ -33,6 +33,7 @@ pub struct Begin {
     #[serde(with = "crate::token::as_text")]
     fence: u64,
     published: Option<Body>,
+    lapse: Lapse,
     rev: Rev,
     rounds: u8,
 }
@@ -46,6 +47,7 @@ impl Begin {
     #[inline]
     pub fn new(slot: SlotKey, fingerprint: Fingerprint, policy: Policy, owner: Owner) -> Self {
         let (attempt, fence, published, rev, rounds) = (1, 0, None, Rev::NIL, 0);
+        let lapse = policy.lapse;
         Self {
             slot,
             fingerprint,
@@ -54,6 +56,7 @@ impl Begin {
             attempt,
             fence,
             published,
+            lapse,
             rev,
             rounds,
         }
@@ -72,7 +75,7 @@ impl Begin {
             lease: self.policy.lease(),
             tombstone: Duration::ZERO,
             published: self.published.is_some(),
-            fences: self.policy.lapse == Lapse::Fence,
+            fences: self.lapse == Lapse::Fence,
         };
         let put = Put::Slot(NewSlot {
             rev: fresh,
@@ -91,6 +94,7 @@ impl Begin {
     #[inline]
     fn ask_vacant(&mut self, fresh: Rev) -> Step<Begun> {
         (self.attempt, self.fence, self.published) = (1, 0, None);
+        self.lapse = self.policy.lapse;
         self.ask(Expect::Vacant, fresh)
     }
 
@@ -104,11 +108,15 @@ impl Begin {
             return Step::Done(Ok(Decision::Conflict));
         }
         let live = now < slot.lease_until;
-        if record.fences {
-            // It holds for every later attempt, too, whoever makes it.
-            self.policy.lapse = Lapse::Fence;
-        }
-        let fences = self.policy.lapse == Lapse::Fence;
+        // Once a record fences it holds for every later attempt, too, whoever makes it.
+        let lapse = match self.policy.lapse {
+            _ if record.fences => Lapse::Fence,
+            lapse => lapse,
+        };
+        let policy = Policy {
+            lapse,
+            ..self.policy
+        };
         Step::Done(Ok(match record.state {
             State::Completed | State::Unstorable if record.is_expired(&slot, now) => {
                 Decision::Expired
@@ -116,14 +124,15 @@ impl Begin {
             State::Completed => Decision::Hit(record.replay(slot, now)),
             State::Unstorable | State::Unknown => Decision::Unknown,
             State::InProgress if live && record.owner == self.owner => Decision::Miss(
-                LeaseToken::found(slot, &record, self.slot.clone(), self.policy, now),
+                LeaseToken::found(slot, &record, self.slot.clone(), policy, now),
             ),
             State::InProgress if live => Decision::InProgress(InProgress {
                 remaining: slot.lease_until.since(now),
                 published: record.published.then_some(slot.body),
             }),
-            State::InProgress if fences => Decision::Unknown,
+            State::InProgress if lapse == Lapse::Fence => Decision::Unknown,
             State::InProgress | State::Released => {
+                self.lapse = lapse;
                 return self.take_over(slot, &record, now, fresh);
             }
         }))
@@ -149,7 +158,10 @@ impl Begin {
         Ok(Decision::Miss(LeaseToken {
             slot: self.slot.clone(),
             fingerprint: self.fingerprint,
-            policy: self.policy,
+            policy: Policy {
+                lapse: self.lapse,
+                ..self.policy
+            },
             owner: self.owner,
             rev: self.rev,
             attempt: self.attempt,

@@ -39,6 +39,18 @@ pub struct Setup {
     pub ends: bool,
     /// What is wrong with the protocol.
     pub mutant: Mutant,
+    /// A store that is asked the same, and has to answer the same.
+    pub mirror: Option<Mirror>,
+}
+
+/// A store to compare `apply` with: answers a question at a time.
+#[derive(Clone)]
+pub struct Mirror(pub Arc<dyn Fn(&idemp::Swap, Timestamp) -> Option<Swapped> + Send + Sync>);
+
+impl std::fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mirror")
+    }
 }
 
 /// How often the rarer events may still happen.
@@ -261,6 +273,7 @@ struct Client {
 }
 
 #[derive(Debug, Clone, Default)]
+#[allow(clippy::large_enum_variant)] // a client is shared between worlds, not copied
 enum Doing {
     #[default]
     Idle,
@@ -820,6 +833,15 @@ impl World {
         let mut reply = setup.mutant.swap(&mut place.slot, message, now);
         if reply.is_none() && at_once {
             reply = setup.mutant.swap(&mut place.slot, message, now);
+        }
+        if let Some(Mirror(ask)) = &setup.mirror {
+            let mirrored = ask(&message.swap, Timestamp::from_millis(now));
+            if mirrored != reply {
+                return Err(Breach {
+                    promise: "law 2",
+                    what: format!("the store answered {mirrored:?}, `apply` {reply:?}"),
+                });
+            }
         }
         if reply
             .as_ref()

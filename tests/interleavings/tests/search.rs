@@ -43,6 +43,7 @@ fn setup(uses: (Usage, Lapse), clients: usize, begins: u8, budget: Budget) -> Se
         moment: 10,
         ends: true,
         mutant: Mutant::None,
+        mirror: None,
     }
 }
 
