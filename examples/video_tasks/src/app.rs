@@ -12,15 +12,10 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
-use http::request::Parts;
-use idemp::{
-    Fingerprint, FingerprintBuilder, Idempotency, InPlace, MemoryStore, Observer, Policy,
-    PolicyError, Scope,
-};
+use idemp::{Idempotency, InPlace, MemoryStore, Observer, Policy, PolicyError, Scope};
 use idemp_tower::{IdempotencyLayer, ScopeError};
 use tokio::net::TcpListener;
 
@@ -144,25 +139,13 @@ fn video_routes(videos: VideoTasks, idem: &Idempotency<Store>) -> Router {
     });
     let create = post(video::create)
         .layer::<_, Infallible>(from_fn(problem::tell))
-        .layer(
-            once.required()
-                .body_limit(fields::BODY_LIMIT)
-                .fingerprint(order),
-        );
+        .layer(once.required().body_limit(fields::BODY_LIMIT));
     Router::new()
         .route("/api/video-tasks", create.get(video::list))
         .route("/api/video-tasks/{task_id}", get(video::show))
         .route("/api/video-tasks/{task_id}/complete", post(video::complete))
         .layer(from_fn(bearer::known))
         .with_state(videos)
-}
-
-/// What makes two orders the same: the operation, and the body in its canonical form.
-fn order(request: &Parts, body: &Bytes) -> Fingerprint {
-    let rules = FingerprintBuilder::new()
-        .method(request.method.as_str())
-        .path(request.uri.path());
-    rules.json(body).unwrap_or_else(|_| rules.raw(body))
 }
 
 fn track_routes(tracks: Tracks) -> Router {
