@@ -1,12 +1,12 @@
 //! The player, as `cargo xtask demo` runs it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Ends with the test, whatever becomes of it.
-struct Player(Child);
+/// Ends with the test, whatever becomes of it. Its output stays open, as that of a terminal.
+struct Player(Child, Option<BufReader<ChildStdout>>);
 
 impl Drop for Player {
     fn drop(&mut self) {
@@ -28,11 +28,11 @@ fn serving() -> (Player, SocketAddr) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut player = Player(child);
-    let output = BufReader::new(player.0.stdout.take().unwrap());
+    let mut player = Player(child, None);
+    let mut output = BufReader::new(player.0.stdout.take().unwrap());
     let mut address = None;
     let mut commands = 0;
-    for line in output.lines().map_while(Result::ok) {
+    for line in output.by_ref().lines().map_while(Result::ok) {
         if let Some((_, place)) = line.split_once("listening on http://") {
             address = place.parse().ok();
         }
@@ -42,6 +42,7 @@ fn serving() -> (Player, SocketAddr) {
         }
     }
     assert_eq!(commands, 3);
+    player.1 = Some(output);
     (player, address.unwrap())
 }
 
