@@ -2,6 +2,7 @@
 
 mod bench;
 mod debian;
+mod demo;
 mod doctor;
 mod fuzz;
 mod invocation;
@@ -23,6 +24,12 @@ struct Entry {
 }
 
 const INDEX: &[Entry] = &[
+    Entry {
+        name: "demo",
+        arguments: "[--serve [--port N]]",
+        about: "what it does: a service, played over HTTP and checked; --serve lets you try it",
+        run: demo::run,
+    },
     Entry {
         name: "test",
         arguments: "[--nightly] [--only STEP] [--list]",
