@@ -176,7 +176,11 @@ impl fmt::Display for Event<'_> {
             EventKind::Conflict => f.write_str(" payload mismatch"),
             EventKind::Stored { retention } => write!(f, " (TTL={})", Span(retention)),
             EventKind::Miss { attempt } if attempt > 1 => write!(f, " attempt={attempt}"),
-            EventKind::InProgress { remaining } => write!(f, " lease={}", Span(remaining)),
+            EventKind::InProgress { remaining } => {
+                let seconds = remaining.as_millis().div_ceil(1000);
+                let remaining = Duration::from_secs(seconds.try_into().unwrap_or(u64::MAX));
+                write!(f, " lease={}", Span(remaining))
+            }
             EventKind::Failed { message } => write!(f, " {message}"),
             _ => Ok(()),
         }
@@ -281,6 +285,13 @@ mod tests {
                 EventKind::Hit,
                 task,
                 "[IDEMP] HIT user=793ccc64... key=final-17... → task=vt_4e80c173",
+            ),
+            (
+                EventKind::InProgress {
+                    remaining: Duration::from_millis(21_599_978),
+                },
+                None,
+                "[IDEMP] IN_PROGRESS user=793ccc64... key=final-17... lease=6h",
             ),
             (
                 EventKind::Conflict,
