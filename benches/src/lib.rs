@@ -4,8 +4,8 @@
 //! ```no_run
 //! use idemp_benches::Race;
 //!
-//! let mut race = Race::new("sum of 1,000 numbers");
 //! let numbers: Vec<u64> = (0..1000).collect();
+//! let mut race = Race::new("sum of 1,000 numbers");
 //! race.contender("loop", || numbers.iter().sum::<u64>());
 //! race.contender("formula", || 1000u64 * 999 / 2);
 //! race.run().print();

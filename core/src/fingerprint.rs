@@ -132,7 +132,7 @@ impl Fingerprint {
     }
 
     /// Hashes a request. The layout is in the documentation of the type.
-    fn seal(kind: Kind, parts: &[Part], body: &[u8]) -> Self {
+    fn seal(kind: Kind, parts: &[&Part], body: &[u8]) -> Self {
         let mut hash = Self::open(kind, parts);
         hash.update([END_OF_PARTS]);
         hash.update(body);
@@ -140,7 +140,7 @@ impl Fingerprint {
     }
 
     /// Hashes a request with a JSON body that is not empty.
-    fn seal_json(mode: NumberMode, parts: &[Part], body: &[u8]) -> Result<Self, CanonicalError> {
+    fn seal_json(mode: NumberMode, parts: &[&Part], body: &[u8]) -> Result<Self, CanonicalError> {
         let mut hash;
         // In one go where there are no parts: each update costs as much as a few dozen bytes.
         let start = Self::start(Kind::from(mode));
@@ -162,16 +162,17 @@ impl Fingerprint {
     }
 
     /// Hashes what comes before the end of the parts.
-    fn open(kind: Kind, parts: &[Part]) -> Sha256 {
-        let mut hash = Sha256::new_with_prefix(&Self::start(kind)[..7]);
+    fn open(kind: Kind, parts: &[&Part]) -> Sha256 {
+        // In one go: each update costs as much as a few dozen bytes.
+        let mut framed = Self::start(kind)[..7].to_vec();
         for part in parts {
-            hash.update([part.tag as u8]);
+            framed.push(part.tag as u8);
             for text in [&part.name, &part.value] {
-                hash.update((text.len() as u64).to_be_bytes());
-                hash.update(text);
+                framed.extend_from_slice(&(text.len() as u64).to_be_bytes());
+                framed.extend_from_slice(text);
             }
         }
-        hash
+        Sha256::new_with_prefix(&framed)
     }
 
     fn close(hash: Sha256) -> Self {

@@ -244,7 +244,7 @@ impl Held {
     ) -> Result<(), LeaseError> {
         let slot = self.token.slot.clone();
         #[cfg(feature = "tokio")]
-        if self.settled {
+        if !matches!(call.verb, Verb::Renew) {
             idem.shared.wakers.wake(&slot);
         }
         match reply {

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::asynchronous::{AsyncLease, LeaseHandle};
-use crate::decision::Decision;
+use crate::decision::{Decision, InProgress};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::fingerprint::Fingerprint;
@@ -42,6 +42,34 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
         limit: Duration,
     ) -> Result<Decision<AsyncLease<S>>, Error> {
         let slot = SlotKey::new(scope, key);
+        self.begin_while(slot, fingerprint, limit, |_| true).await
+    }
+
+    /// Like [`Idempotency::begin_async`], but where somebody else is executing the request and has
+    /// published nothing yet, waits for the publication, at most for `limit`: for duplicates that
+    /// join work which is active. Woken and asking again like [`Idempotency::begin_waiting`].
+    ///
+    /// # Errors
+    /// [`Error`], like [`Idempotency::begin_async`].
+    pub async fn begin_joining(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        fingerprint: &Fingerprint,
+        limit: Duration,
+    ) -> Result<Decision<AsyncLease<S>>, Error> {
+        let slot = SlotKey::new(scope, key);
+        let nameless = |other: &InProgress| other.published.is_none();
+        self.begin_while(slot, fingerprint, limit, nameless).await
+    }
+
+    async fn begin_while(
+        &self,
+        slot: SlotKey,
+        fingerprint: &Fingerprint,
+        limit: Duration,
+        waits: impl Fn(&InProgress) -> bool,
+    ) -> Result<Decision<AsyncLease<S>>, Error> {
         self.emit(&slot, EventKind::Check, None);
         // A limit beyond the clock's range is none.
         let deadline = Instant::now().checked_add(limit);
@@ -54,10 +82,11 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
             let asked_at = self.now();
             let decision = self.decide_async(&slot, fingerprint).await;
             if let Ok(Decision::InProgress(other)) = &decision {
-                let lapse = other.remaining.max(Duration::from_millis(1));
-                let until = Instant::now() + pause.min(lapse);
-                pause = (pause * 2).min(PAUSES.1);
-                if deadline.is_none_or(|deadline| Instant::now() < deadline) {
+                let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
+                if in_time && waits(other) {
+                    let lapse = other.remaining.max(Duration::from_millis(1));
+                    let until = Instant::now() + pause.min(lapse);
+                    pause = (pause * 2).min(PAUSES.1);
                     let until = deadline.map_or(until, |deadline| until.min(deadline));
                     let _ = timeout_at(until, woken).await;
                     continue;

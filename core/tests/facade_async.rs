@@ -201,6 +201,32 @@ async fn a_waiter_is_woken_by_the_outcome_and_not_by_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_who_joins_waits_for_what_the_owner_publishes_and_no_longer() {
+    let idem = idem();
+    let mut lease = miss(&idem).await;
+    let joiner = tokio::spawn({
+        let idem = idem.clone();
+        async move {
+            let begun = Instant::now();
+            let joined = idem
+                .begin_joining(&SCOPE, &KEY, &payload(), LEASE)
+                .await
+                .unwrap();
+            let Decision::InProgress(other) = joined else {
+                panic!("{joined:?}")
+            };
+            (other.json::<String>().unwrap(), begun.elapsed())
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    lease.publish("task-1").await.unwrap();
+    let (task, waited) = joiner.await.unwrap();
+    assert_eq!(task.as_deref(), Some("task-1"));
+    assert!(waited < Duration::from_millis(10), "{waited:?}");
+    lease.finish("done").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_the_owner_fails_one_waiter_takes_over_and_the_others_get_its_outcome() {
     let idem = idem();
     let executed = Arc::new(AtomicUsize::new(0));

@@ -207,7 +207,7 @@ impl FingerprintBuilder {
     fn seal_json(&self, body: &[u8]) -> Result<Fingerprint, CanonicalError> {
         let kind = Kind::from(self.numbers);
         if self.selected.is_empty() && self.left_out.is_empty() {
-            return Fingerprint::seal_json(self.numbers, &self.sorted_parts(), body);
+            return self.with_parts(|parts| Fingerprint::seal_json(self.numbers, parts, body));
         }
         let form = canonical::canonicalize(body, self.numbers)?;
         if self.selected.is_empty() {
@@ -227,19 +227,21 @@ impl FingerprintBuilder {
     }
 
     fn seal(&self, kind: Kind, body: &[u8]) -> Fingerprint {
-        Fingerprint::seal(kind, &self.sorted_parts(), body)
+        self.with_parts(|parts| Fingerprint::seal(kind, parts, body))
     }
 
-    fn sorted_parts(&self) -> Vec<Part> {
-        let mut parts = self.parts.clone();
-        parts.extend(self.left_out.iter().map(|pointer| Part {
+    /// The parts in order, with the fields that are left out.
+    fn with_parts<T>(&self, seal: impl FnOnce(&[&Part]) -> T) -> T {
+        let left_out = self.left_out.iter().map(|pointer| Part {
             tag: Tag::LeftOut,
             name: pointer.as_str().into(),
             value: Vec::new(),
-        }));
+        });
+        let left_out: Vec<Part> = left_out.collect();
+        let mut parts: Vec<&Part> = self.parts.iter().chain(&left_out).collect();
         // Stable: what has one name keeps its order.
         parts.sort_by(|l, r| (l.tag, &l.name).cmp(&(r.tag, &r.name)));
-        parts
+        seal(&parts)
     }
 
     /// Adds the one part of its kind; the last one said stands.

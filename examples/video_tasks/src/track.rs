@@ -8,7 +8,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -21,17 +20,14 @@ use idemp::{
     AsyncLease, Decision, Entropy, Idempotency, InProgress, LeaseError, LeaseToken, SystemEntropy,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
 
 use crate::app::Store;
 use crate::fields::Fields;
 use crate::problem::Problem;
 use crate::subject::Subject;
 
-/// An owner in another process brings no news here: look again after this time, then twice as long
-/// each time.
-const LOOK_AGAIN: Duration = Duration::from_millis(25);
+/// Analyses that end each time between two looks: after so many the caller had better ask again.
+const LOOKS: usize = 8;
 
 /// What there is to say of an analysis. Also what its owner publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +57,6 @@ pub enum Status {
 pub struct Tracks {
     idem: Idempotency<Store>,
     analyses: Arc<Mutex<HashMap<String, Arc<Tracked>>>>,
-    /// In this process an analysis was published, ended, or came to nothing.
-    news: Arc<Notify>,
     start_takes: Duration,
     patience: Duration,
 }
@@ -94,7 +88,6 @@ impl Tracks {
         Self {
             idem,
             analyses: Arc::default(),
-            news: Arc::default(),
             start_takes,
             patience,
         }
@@ -102,38 +95,34 @@ impl Tracks {
 
     /// Starts an analysis, or joins the one that is active.
     async fn start(&self, subject: &Subject) -> Result<Started, Problem> {
-        let deadline = Instant::now() + self.patience;
-        let mut pause = LOOK_AGAIN;
-        loop {
-            let mut news = pin!(self.news.notified());
-            // From here on no news is missed.
-            news.as_mut().enable();
-            let Subject {
-                scope,
-                key,
-                fingerprint,
-            } = subject;
-            let other = match self.idem.begin_async(scope, key, fingerprint).await {
+        let Subject {
+            scope,
+            key,
+            fingerprint,
+        } = subject;
+        // A second look finds the slot vacant where the analysis ended after the first one.
+        for _ in 0..LOOKS {
+            let begun = self
+                .idem
+                .begin_joining(scope, key, fingerprint, self.patience);
+            match begun.await {
                 Ok(Decision::Miss(lease)) => return self.create(lease).await.map(Started::New),
-                Ok(Decision::InProgress(other)) => other,
+                Ok(Decision::InProgress(other)) if other.published().is_none() => break,
+                Ok(Decision::InProgress(other)) => {
+                    if let Some(analysis) = self.active(&other).await {
+                        return Ok(Started::Joined(analysis));
+                    }
+                }
                 // One natural key has one fingerprint and no outcome: this does not come. If it
                 // does, nothing is started.
                 Ok(_) | Err(_) => return Err(unavailable()),
-            };
-            if let Some(analysis) = self.active(&other).await {
-                return Ok(Started::Joined(analysis));
             }
-            let now = Instant::now();
-            if now >= deadline {
-                return Ok(Started::Nameless);
-            }
-            let _ = timeout_at(deadline.min(now + pause), news).await;
-            pause *= 2;
         }
+        Ok(Started::Nameless)
     }
 
-    /// What the owner published, with the present status; `None` where nothing is published yet,
-    /// or where the analysis has just ended, so that its slot is vacant now.
+    /// What the owner published, with the present status; `None` where the analysis has just ended,
+    /// so that its slot is vacant now.
     async fn active(&self, other: &InProgress) -> Option<Analysis> {
         let mut analysis: Analysis = other.json().ok()??;
         // One of another process is as it was published.
@@ -159,7 +148,6 @@ impl Tracks {
                 // is released on drop.
                 Err(_) => drop(lock(&tracks.analyses).remove(&analysis.task_id)),
             }
-            tracks.news.notify_waiters();
             published.map(|()| analysis)
         });
         created
@@ -183,7 +171,6 @@ impl Tracks {
                 // It may be ended again.
                 Err(_) => return Err(unavailable()),
             }
-            self.news.notify_waiters();
         }
         if *status == end {
             Ok(Analysis {
@@ -313,6 +300,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use idemp::{InPlace, MemoryStore, Policy};
+    use tokio::time::Instant;
 
     fn tracks(patience: Duration) -> Tracks {
         let policy = Policy::while_active(Duration::from_secs(3600)).build();

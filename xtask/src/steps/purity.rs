@@ -52,8 +52,13 @@ const PERMISSIONS: &[(&str, &[Effect], &str)] = &[
     ),
     (
         "core/src/wait.rs",
+        &[Effect::Async, Effect::Clock],
+        "waits for an outcome on tokio's clock, by feature",
+    ),
+    (
+        "core/src/testing.rs",
         &[Effect::Async],
-        "waits for an outcome on tokio, by feature",
+        "a store that hangs, for tests",
     ),
 ];
 

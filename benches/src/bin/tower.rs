@@ -1,0 +1,206 @@
+//! The tower layer in a real axum server: request rates over loopback beside the same server
+//! without it, in one run.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::post;
+use axum::{Json, Router};
+use idemp::{Entropy, Idempotency, MemoryStore, Scope, SystemEntropy};
+use idemp_tower::IdempotencyLayer;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that are kept alive, each with one request under way.
+const CONNECTIONS: usize = 16;
+const ROUNDS: usize = 15;
+const ROUND: Duration = Duration::from_millis(400);
+/// Keys that were used before, for replays.
+const USED: usize = 1000;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let plain = serve(router()).await;
+    let layer =
+        |store| IdempotencyLayer::new(Idempotency::new(store), |_| Ok(Scope::new(["user"])?));
+    let store = || MemoryStore::with(idemp::SystemClock::new(), 1 << 24);
+    let layered = serve(router().layer(layer(store()).required())).await;
+
+    println!(
+        "POST of 1 KB of JSON, answer 201 with 200 bytes, {CONNECTIONS} connections kept alive,"
+    );
+    println!("server and clients on the same cores; medians of {ROUNDS} interleaved rounds\n");
+
+    let fresh = Arc::new(AtomicUsize::new(USED));
+    let used = Arc::new(AtomicUsize::new(0));
+    load(layered, used.clone(), Some(USED), Until::Count(USED)).await;
+    let mut samples = [Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..=ROUNDS {
+        let round = Until::Time(ROUND);
+        samples[0].push(load(plain, fresh.clone(), None, round).await);
+        samples[1].push(load(layered, fresh.clone(), None, round).await);
+        samples[2].push(load(layered, used.clone(), Some(USED), round).await);
+    }
+    let rates = samples.map(|mut rates| {
+        rates.remove(0); // warming up
+        rates.sort_by(f64::total_cmp);
+        (rates[ROUNDS / 2], rates[ROUNDS / 4], rates[ROUNDS * 3 / 4])
+    });
+    let names = [
+        "without the layer",
+        "with it, each a new key",
+        "with it, each a replay",
+    ];
+    for (name, (median, low, high)) in names.iter().zip(rates) {
+        let ratio = median / rates[0].0;
+        println!(
+            "  {name:<26} {median:>8.0} requests/s  [{low:>6.0} .. {high:>6.0}] {ratio:>6.2}x"
+        );
+    }
+}
+
+/// What a client orders.
+#[derive(Deserialize)]
+struct Order {
+    seconds: u8,
+    prompt: String,
+    seed: u64,
+}
+
+/// What it gets.
+#[derive(Clone, Serialize)]
+struct Task {
+    task_id: String,
+    status: &'static str,
+    seconds: u8,
+    seed: u64,
+    prompt: String,
+}
+
+type Tasks = Arc<Mutex<HashMap<String, Task>>>;
+
+/// A service that does no more than a create has to: it reads the order, checks it, keeps a task
+/// with a random id, and answers with the task and where it is.
+fn router() -> Router {
+    Router::new()
+        .route("/api/video-tasks", post(create))
+        .with_state(Tasks::default())
+}
+
+async fn create(State(tasks): State<Tasks>, Json(order): Json<Order>) -> impl IntoResponse {
+    assert!(order.seconds > 0 && order.prompt.len() < 2000);
+    let task = Task {
+        task_id: format!("vt_{:032x}", u128::from_be_bytes(SystemEntropy.bytes())),
+        status: "pending",
+        seconds: order.seconds,
+        seed: order.seed,
+        prompt: order.prompt,
+    };
+    let mut kept = tasks.lock().expect("nothing panics under it");
+    if kept.len() == USED * 10 {
+        kept.clear(); // a real one has a database
+    }
+    kept.insert(task.task_id.clone(), task.clone());
+    drop(kept);
+    let location = format!("/api/video-tasks/{}", task.task_id);
+    (
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Json(task),
+    )
+}
+
+async fn serve(router: Router) -> std::net::SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+#[derive(Clone, Copy)]
+enum Until {
+    Time(Duration),
+    Count(usize),
+}
+
+/// Sends requests with one key after the other, `wrap` keys in turn, and gives the rate.
+async fn load(
+    address: std::net::SocketAddr,
+    keys: Arc<AtomicUsize>,
+    wrap: Option<usize>,
+    until: Until,
+) -> f64 {
+    let start = Instant::now();
+    let clients = (0..CONNECTIONS).map(|_| {
+        let keys = keys.clone();
+        tokio::spawn(async move {
+            let mut connection = TcpStream::connect(address).await.expect("it is served");
+            connection.set_nodelay(true).expect("a socket");
+            let (mut buffer, mut done) = (vec![0; 4096], 0);
+            let (mut request, key_at) = request();
+            loop {
+                match until {
+                    Until::Time(round) if start.elapsed() >= round => return done,
+                    Until::Count(count) if done >= count.div_ceil(CONNECTIONS) => return done,
+                    _ => {}
+                }
+                let key = keys.fetch_add(1, Ordering::Relaxed);
+                let key = wrap.map_or(key, |wrap| key % wrap);
+                request[key_at..key_at + 10].copy_from_slice(format!("{key:010}").as_bytes());
+                ask(&mut connection, &request, &mut buffer).await;
+                done += 1;
+            }
+        })
+    });
+    let mut done = 0;
+    for client in clients.collect::<Vec<_>>() {
+        done += client.await.expect("a client");
+    }
+    done as f64 / start.elapsed().as_secs_f64()
+}
+
+/// The request, but for the ten digits of its key.
+fn request() -> (Vec<u8>, usize) {
+    let prompt = "a lighthouse at dawn, ".repeat(43);
+    let body = format!("{{\"seconds\":5,\"prompt\":\"{prompt}\",\"seed\":1234567890123}}");
+    let head = format!(
+        "POST /api/video-tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nIdempotency-Key: final-",
+        body.len()
+    );
+    (
+        format!("{head}0000000000\r\n\r\n{body}").into_bytes(),
+        head.len(),
+    )
+}
+
+/// One request, and its answer to the last byte.
+async fn ask(connection: &mut TcpStream, request: &[u8], buffer: &mut [u8]) {
+    connection.write_all(request).await.expect("it is served");
+    let (mut filled, mut whole) = (0, None);
+    while whole != Some(filled) {
+        let read = connection
+            .read(&mut buffer[filled..])
+            .await
+            .expect("it is served");
+        assert_ne!(read, 0, "the server hung up");
+        filled += read;
+        whole = whole.or_else(|| length(&buffer[..filled]));
+    }
+    assert!(buffer.starts_with(b"HTTP/1.1 201"), "every answer is a 201");
+}
+
+/// The length of an answer, once its head is there.
+fn length(answer: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(answer).ok()?;
+    let (head, _) = text.split_once("\r\n\r\n")?;
+    let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+    let (_, length) = lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
+    Some(head.len() + 4 + length.trim().parse::<usize>().ok()?)
+}
