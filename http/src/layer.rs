@@ -1,6 +1,7 @@
 //! [`IdempotencyLayer`]: what is to be idempotent, and how.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use idemp::{AsyncStore, Fingerprint, Idempotency, Scope};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tower_layer::Layer;
 
+use crate::inner::Panicked;
 use crate::payload;
 use crate::scope::ScopeError;
 use crate::service::IdempotencyService;
@@ -26,8 +28,8 @@ pub struct IdempotencyLayer<S> {
 /// What a layer was told.
 pub(crate) struct Rules<S> {
     pub(crate) idem: Idempotency<S>,
-    pub(crate) scope: Arc<ScopeOf>,
-    pub(crate) fingerprint: Arc<FingerprintOf>,
+    scope: Arc<ScopeOf>,
+    fingerprint: Arc<FingerprintOf>,
     pub(crate) requirement: KeyRequirement,
     pub(crate) methods: Methods,
     pub(crate) statuses: StatusTable,
@@ -38,7 +40,7 @@ pub(crate) struct Rules<S> {
     pub(crate) response_limit: usize,
     pub(crate) stream_after: Duration,
     pub(crate) store_timeout: Duration,
-    pub(crate) owners: Option<Arc<Semaphore>>,
+    owners: Option<Arc<Semaphore>>,
     pub(crate) fail_open: bool,
 }
 
@@ -252,6 +254,21 @@ impl<S, I> Layer<I> for IdempotencyLayer<S> {
 }
 
 impl<S> Rules<S> {
+    /// Whose key it is. A closure that panics has not said so.
+    pub(crate) fn scope_of(&self, parts: &Parts) -> Result<Scope, ScopeError> {
+        let scope = catch_unwind(AssertUnwindSafe(|| (self.scope)(parts)));
+        scope.unwrap_or(Err(ScopeError::Missing))
+    }
+
+    /// What the request is.
+    pub(crate) fn fingerprint_of(
+        &self,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Result<Fingerprint, Panicked> {
+        catch_unwind(AssertUnwindSafe(|| (self.fingerprint)(parts, body))).map_err(|_| Panicked)
+    }
+
     /// Room for one owner, which it holds until it is dropped; `None` where there is no bound.
     pub(crate) fn admit(&self) -> Result<Option<OwnedSemaphorePermit>, TryAcquireError> {
         let owners = self.owners.as_ref();

@@ -94,6 +94,8 @@
 //! - An owner whose lease was taken over answers with what the winner stored, or that somebody
 //!   else is at work.
 //!
+//! A request with a key needs a tokio runtime with its timers.
+//!
 //! The request body is read whole, up to [a limit](IdempotencyLayer::body_limit), before the
 //! service gets it. Apart from that the service sees the request as it came, with an
 //! [`Execution`] among its extensions.

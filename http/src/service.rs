@@ -15,11 +15,11 @@ use idemp::{AsyncLease, AsyncStore, Decision, Error, Fingerprint, Key, Scope, St
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::answer::Answers;
+use crate::answer::{Answers, panicked};
 use crate::body::Body;
 use crate::collect::read;
 use crate::detached::Detached;
-use crate::inner::Oneshot;
+use crate::inner::{Oneshot, Panicked};
 use crate::layer::Rules;
 use crate::owner::execute;
 use crate::within::within;
@@ -72,7 +72,7 @@ where
             Ok(Some(key)) => {
                 let answers = answers(Some(key.clone()));
                 let (parts, body) = request.into_parts();
-                let scope = match (rules.scope)(&parts) {
+                let scope = match rules.scope_of(&parts) {
                     Ok(scope) => scope,
                     Err(error) => return ResponseFuture::answered(answers.no_scope(&error)),
                 };
@@ -124,7 +124,10 @@ impl<S: AsyncStore + 'static, I> Keyed<S, I> {
             Ok(body) => body,
             Err(unread) => return Ok(self.answers.unread(unread)),
         };
-        let fingerprint = (self.rules.fingerprint)(&parts, &body.bytes);
+        let fingerprint = match self.rules.fingerprint_of(&parts, &body.bytes) {
+            Ok(fingerprint) => fingerprint,
+            Err(Panicked) => return Ok(panicked()),
+        };
         // In a box, since it is moved from one future into the next.
         let request = Box::new(Request::from_parts(parts, body.into_body()));
         Detached::new(self.decide(request, fingerprint)).await
