@@ -37,3 +37,44 @@ pub fn json_label(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use idemp::http::HeaderFilter;
+
+    fn label_of(json: &str) -> Option<String> {
+        let filter = HeaderFilter::default();
+        let stored = StoredResponse::new(201, [], json.as_bytes(), &filter).unwrap();
+        let label = json_label("id");
+        let of_published = label(json.as_bytes());
+        assert_eq!(label(&stored.encode()), of_published, "the same in both");
+        of_published
+    }
+
+    #[test]
+    fn a_label_is_a_number_or_a_short_text() {
+        assert_eq!(label_of(r#"{"id":"vt_1","x":2}"#).as_deref(), Some("vt_1"));
+        assert_eq!(label_of(r#"{"id":17}"#).as_deref(), Some("17"));
+        let long = "x".repeat(128);
+        assert_eq!(label_of(&format!("{{\"id\":\"{long}\"}}")), Some(long));
+    }
+
+    #[test]
+    fn what_is_not_one_to_log_is_no_label() {
+        let long = format!("{{\"id\":\"{}\"}}", "x".repeat(129));
+        for json in [
+            "",
+            "not json",
+            "[1]",
+            "{}",
+            r#"{"ID":1}"#,
+            r#"{"id":null}"#,
+            r#"{"id":{"a":1}}"#,
+            r#"{"id":"a\n[IDEMP] HIT"}"#,
+            &long,
+        ] {
+            assert_eq!(label_of(json), None, "{json}");
+        }
+    }
+}

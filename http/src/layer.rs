@@ -1,6 +1,7 @@
 //! [`IdempotencyLayer`]: what is to be idempotent, and how.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,10 @@ use bytes::Bytes;
 use http::request::Parts;
 use idemp::http::{HeaderFilter, KeyRequirement, Methods, Profile, StatusTable, Strictness};
 use idemp::{AsyncStore, Fingerprint, Idempotency, Scope};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tower_layer::Layer;
 
+use crate::inner::Panicked;
 use crate::payload;
 use crate::scope::ScopeError;
 use crate::service::IdempotencyService;
@@ -20,14 +22,14 @@ use crate::service::IdempotencyService;
 ///
 /// Every setting has a default. A clone of a layer shares its bound on owners.
 pub struct IdempotencyLayer<S> {
-    rules: Rules<S>,
+    rules: Arc<Rules<S>>,
 }
 
 /// What a layer was told.
 pub(crate) struct Rules<S> {
     pub(crate) idem: Idempotency<S>,
-    pub(crate) scope: Arc<ScopeOf>,
-    pub(crate) fingerprint: Arc<FingerprintOf>,
+    scope: Arc<ScopeOf>,
+    fingerprint: Arc<FingerprintOf>,
     pub(crate) requirement: KeyRequirement,
     pub(crate) methods: Methods,
     pub(crate) statuses: StatusTable,
@@ -38,7 +40,7 @@ pub(crate) struct Rules<S> {
     pub(crate) response_limit: usize,
     pub(crate) stream_after: Duration,
     pub(crate) store_timeout: Duration,
-    pub(crate) owners: Option<Arc<Semaphore>>,
+    owners: Option<Arc<Semaphore>>,
     pub(crate) fail_open: bool,
 }
 
@@ -80,7 +82,7 @@ impl<S> IdempotencyLayer<S> {
         scope: impl Fn(&Parts) -> Result<Scope, ScopeError> + Send + Sync + 'static,
     ) -> Self {
         Self {
-            rules: Rules {
+            rules: Arc::new(Rules {
                 idem,
                 scope: Arc::new(scope),
                 fingerprint: Arc::new(payload::fingerprint),
@@ -96,7 +98,7 @@ impl<S> IdempotencyLayer<S> {
                 store_timeout: Self::DEFAULT_STORE_TIMEOUT,
                 owners: None,
                 fail_open: false,
-            },
+            }),
         }
     }
 
@@ -114,42 +116,42 @@ impl<S> IdempotencyLayer<S> {
     /// A request without a key is refused. By default it passes untouched.
     #[must_use]
     pub fn required(mut self) -> Self {
-        self.rules.requirement = KeyRequirement::Required;
+        self.rules_mut().requirement = KeyRequirement::Required;
         self
     }
 
     /// The methods that are made idempotent. By default POST and PATCH.
     #[must_use]
     pub fn methods(mut self, methods: Methods) -> Self {
-        self.rules.methods = methods;
+        self.rules_mut().methods = methods;
         self
     }
 
     /// What becomes of the slot, by the status of the answer.
     #[must_use]
     pub fn statuses(mut self, statuses: StatusTable) -> Self {
-        self.rules.statuses = statuses;
+        self.rules_mut().statuses = statuses;
         self
     }
 
     /// Which headers of an answer are stored with it.
     #[must_use]
     pub fn headers(mut self, headers: HeaderFilter) -> Self {
-        self.rules.headers = headers;
+        self.rules_mut().headers = headers;
         self
     }
 
     /// How refusals are told.
     #[must_use]
     pub fn profile(mut self, profile: Profile) -> Self {
-        self.rules.profile = profile;
+        self.rules_mut().profile = profile;
         self
     }
 
     /// Which forms of the header are read.
     #[must_use]
     pub fn strictness(mut self, strictness: Strictness) -> Self {
-        self.rules.strictness = strictness;
+        self.rules_mut().strictness = strictness;
         self
     }
 
@@ -158,7 +160,7 @@ impl<S> IdempotencyLayer<S> {
     /// [`DEFAULT_BODY_LIMIT`](Self::DEFAULT_BODY_LIMIT).
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
-        self.rules.body_limit = bytes;
+        self.rules_mut().body_limit = bytes;
         self
     }
 
@@ -167,7 +169,7 @@ impl<S> IdempotencyLayer<S> {
     /// [`DEFAULT_RESPONSE_LIMIT`](Self::DEFAULT_RESPONSE_LIMIT).
     #[must_use]
     pub fn response_limit(mut self, bytes: usize) -> Self {
-        self.rules.response_limit = bytes;
+        self.rules_mut().response_limit = bytes;
         self
     }
 
@@ -179,7 +181,7 @@ impl<S> IdempotencyLayer<S> {
     /// `text/event-stream` is a stream at once.
     #[must_use]
     pub fn stream_after(mut self, patience: Duration) -> Self {
-        self.rules.stream_after = patience;
+        self.rules_mut().stream_after = patience;
         self
     }
 
@@ -187,7 +189,7 @@ impl<S> IdempotencyLayer<S> {
     /// [`DEFAULT_STORE_TIMEOUT`](Self::DEFAULT_STORE_TIMEOUT).
     #[must_use]
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
-        self.rules.store_timeout = timeout;
+        self.rules_mut().store_timeout = timeout;
         self
     }
 
@@ -197,7 +199,7 @@ impl<S> IdempotencyLayer<S> {
     #[must_use]
     pub fn max_owners(mut self, owners: usize) -> Self {
         let owners = owners.min(Semaphore::MAX_PERMITS);
-        self.rules.owners = Some(Arc::new(Semaphore::new(owners)));
+        self.rules_mut().owners = Some(Arc::new(Semaphore::new(owners)));
         self
     }
 
@@ -210,7 +212,7 @@ impl<S> IdempotencyLayer<S> {
         mut self,
         fingerprint: impl Fn(&Parts, &Bytes) -> Fingerprint + Send + Sync + 'static,
     ) -> Self {
-        self.rules.fingerprint = Arc::new(fingerprint);
+        self.rules_mut().fingerprint = Arc::new(fingerprint);
         self
     }
 
@@ -220,8 +222,12 @@ impl<S> IdempotencyLayer<S> {
     /// A record that cannot be read is no such case: it always blocks.
     #[must_use]
     pub fn fail_open(mut self) -> Self {
-        self.rules.fail_open = true;
+        self.rules_mut().fail_open = true;
         self
+    }
+
+    fn rules_mut(&mut self) -> &mut Rules<S> {
+        Arc::make_mut(&mut self.rules)
     }
 
     /// What decides, and whose store it is.
@@ -243,7 +249,32 @@ impl<S, I> Layer<I> for IdempotencyLayer<S> {
     type Service = IdempotencyService<S, I>;
 
     fn layer(&self, inner: I) -> Self::Service {
-        IdempotencyService::new(Arc::new(self.rules.clone()), inner)
+        IdempotencyService::new(self.rules.clone(), inner)
+    }
+}
+
+impl<S> Rules<S> {
+    /// Whose key it is. A closure that panics has not said so.
+    pub(crate) fn scope_of(&self, parts: &Parts) -> Result<Scope, ScopeError> {
+        let scope = catch_unwind(AssertUnwindSafe(|| (self.scope)(parts)));
+        scope.unwrap_or(Err(ScopeError::Missing))
+    }
+
+    /// What the request is.
+    pub(crate) fn fingerprint_of(
+        &self,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Result<Fingerprint, Panicked> {
+        catch_unwind(AssertUnwindSafe(|| (self.fingerprint)(parts, body))).map_err(|_| Panicked)
+    }
+
+    /// Room for one owner, which it holds until it is dropped; `None` where there is no bound.
+    pub(crate) fn admit(&self) -> Result<Option<OwnedSemaphorePermit>, TryAcquireError> {
+        let owners = self.owners.as_ref();
+        owners
+            .map(|owners| owners.clone().try_acquire_owned())
+            .transpose()
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::{Request, Response, header};
 use idemp::http::{Disposition, Refusal, StoredResponse};
 use idemp::{AsyncLease, AsyncStore};
-use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::answer::{Answers, panicked};
@@ -16,12 +15,13 @@ use crate::execution::{Execution, Mark};
 use crate::inner::{CatchUnwind, Oneshot, Panicked};
 use crate::layer::Rules;
 use crate::settle::Settlement;
+use crate::within::{Late, within};
 
 /// Executes the request, settles the slot, and only then gives the answer.
 pub(crate) async fn execute<S, I, B, R>(
     rules: Arc<Rules<S>>,
     inner: I,
-    mut request: Request<Body<B>>,
+    mut request: Box<Request<Body<B>>>,
     answers: Answers,
     mut lease: AsyncLease<S>,
 ) -> Result<Response<Body<R>>, I::Error>
@@ -34,13 +34,15 @@ where
     let execution = Execution::new(lease.handle());
     request.extensions_mut().insert(execution.clone());
 
-    let mut work = pin!(work(&rules, inner, request));
-    // Most are done long before the lease needs to be kept alive, which takes a task.
-    let (settlement, answer) = match timeout(rules.idem.policy().lease() / 6, &mut work).await {
-        Ok(done) => done,
-        Err(_) => {
-            lease.keep_alive();
-            work.await
+    let (settlement, answer) = {
+        let mut work = pin!(work(&rules, inner, request));
+        // Most are done long before the lease needs to be kept alive, which takes a task.
+        match within(rules.idem.policy().lease() / 6, &mut work).await {
+            Ok(done) => done,
+            Err(Late) => {
+                lease.keep_alive();
+                work.await
+            }
         }
     };
 
@@ -64,7 +66,7 @@ where
 async fn work<S, I, B, R>(
     rules: &Rules<S>,
     inner: I,
-    request: Request<Body<B>>,
+    request: Box<Request<Body<B>>>,
 ) -> (Settlement, Result<Response<Body<R>>, I::Error>)
 where
     I: Service<Request<Body<B>>, Response = Response<R>>,
@@ -72,7 +74,7 @@ where
     R: http_body::Body,
 {
     let thrown = || Settlement::without_response(rules.statuses.disposition_of_throw());
-    let response = match CatchUnwind::new(Oneshot::new(inner, request)).await {
+    let response = match CatchUnwind::new(Oneshot::new(inner, *request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return (thrown(), Err(error)),
         Err(Panicked) => return (thrown(), Ok(panicked())),

@@ -8,20 +8,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use idemp::http::{KEY_HEADER, KeyRequirement, Refusal, parse_idempotency_key};
 use idemp::{AsyncLease, AsyncStore, Decision, Error, Fingerprint, Key, Scope, StoreError};
 use pin_project_lite::pin_project;
-use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::answer::Answers;
+use crate::answer::{Answers, panicked};
 use crate::body::Body;
 use crate::collect::read;
 use crate::detached::Detached;
-use crate::inner::Oneshot;
+use crate::inner::{Oneshot, Panicked};
 use crate::layer::Rules;
 use crate::owner::execute;
+use crate::within::within;
 
 /// The service that an [`IdempotencyLayer`](crate::IdempotencyLayer) makes of another one.
 ///
@@ -70,8 +71,19 @@ where
         match parse_idempotency_key(values, rules.strictness) {
             Ok(Some(key)) => {
                 let answers = answers(Some(key.clone()));
-                let keyed = keyed(rules.clone(), inner, request, key, answers);
-                ResponseFuture::keyed(keyed)
+                let (parts, body) = request.into_parts();
+                let scope = match rules.scope_of(&parts) {
+                    Ok(scope) => scope,
+                    Err(error) => return ResponseFuture::answered(answers.no_scope(&error)),
+                };
+                let keyed = Keyed {
+                    rules: rules.clone(),
+                    inner,
+                    scope,
+                    key,
+                    answers,
+                };
+                ResponseFuture::keyed(keyed.answer(parts, body))
             }
             Ok(None) => match rules.requirement {
                 KeyRequirement::Optional => ResponseFuture::untouched(inner, request),
@@ -84,92 +96,80 @@ where
     }
 }
 
-/// A request with a key. Until its body is read it goes away with its client, from then on it is
-/// run to the end.
-async fn keyed<S, I, B, R>(
+/// What becomes of a request with a key.
+struct Keyed<S, I> {
     rules: Arc<Rules<S>>,
     inner: I,
-    request: Request<B>,
-    key: Key,
-    answers: Answers,
-) -> Result<Response<Body<R>>, I::Error>
-where
-    S: AsyncStore + 'static,
-    I: Service<Request<Body<B>>, Response = Response<R>> + Send + 'static,
-    I::Future: Send + 'static,
-    I::Error: Send + 'static,
-    B: http_body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn StdError + Send + Sync>> + Send,
-    R: http_body::Body + Send + 'static,
-    R::Data: Send,
-    R::Error: Send,
-{
-    let (parts, body) = request.into_parts();
-    let scope = match (rules.scope)(&parts) {
-        Ok(scope) => scope,
-        Err(error) => return Ok(answers.no_scope(&error)),
-    };
-    let body = match read(body, rules.body_limit).await {
-        Ok(body) => body,
-        Err(unread) => return Ok(answers.unread(unread)),
-    };
-    let fingerprint = (rules.fingerprint)(&parts, &body.bytes);
-    let request = Request::from_parts(parts, body.into_body());
-    Detached::new(decide(
-        rules,
-        inner,
-        request,
-        scope,
-        key,
-        fingerprint,
-        answers,
-    ))
-    .await
-}
-
-async fn decide<S, I, B, R>(
-    rules: Arc<Rules<S>>,
-    inner: I,
-    request: Request<Body<B>>,
     scope: Scope,
     key: Key,
-    fingerprint: Fingerprint,
     answers: Answers,
-) -> Result<Response<Body<R>>, I::Error>
-where
-    S: AsyncStore + 'static,
-    I: Service<Request<Body<B>>, Response = Response<R>>,
-    B: http_body::Body,
-    R: http_body::Body,
-{
-    let refusal = match begin(&rules, scope, key, fingerprint).await {
-        Ok(Decision::Miss(lease)) => {
-            let permit = rules
-                .owners
-                .as_ref()
-                .map(|owners| owners.clone().try_acquire_owned());
-            match permit.transpose() {
-                Ok(_permit) => return execute(rules, inner, request, answers, lease).await,
-                Err(_) => shed(lease, rules.store_timeout).await,
+}
+
+impl<S: AsyncStore + 'static, I> Keyed<S, I> {
+    /// Until its body is read the request goes away with its client, from then on it is run to
+    /// its end.
+    async fn answer<B, R>(self, parts: Parts, body: B) -> Result<Response<Body<R>>, I::Error>
+    where
+        I: Service<Request<Body<B>>, Response = Response<R>> + Send + 'static,
+        I::Future: Send + 'static,
+        I::Error: Send + 'static,
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn StdError + Send + Sync>> + Send,
+        R: http_body::Body + Send + 'static,
+        R::Data: Send,
+        R::Error: Send,
+    {
+        let body = match read(body, self.rules.body_limit).await {
+            Ok(body) => body,
+            Err(unread) => return Ok(self.answers.unread(unread)),
+        };
+        let fingerprint = match self.rules.fingerprint_of(&parts, &body.bytes) {
+            Ok(fingerprint) => fingerprint,
+            Err(Panicked) => return Ok(panicked()),
+        };
+        // In a box, since it is moved from one future into the next.
+        let request = Box::new(Request::from_parts(parts, body.into_body()));
+        Detached::new(self.decide(request, fingerprint)).await
+    }
+
+    async fn decide<B, R>(
+        self,
+        request: Box<Request<Body<B>>>,
+        fingerprint: Fingerprint,
+    ) -> Result<Response<Body<R>>, I::Error>
+    where
+        I: Service<Request<Body<B>>, Response = Response<R>>,
+        B: http_body::Body,
+        R: http_body::Body,
+    {
+        let (rules, answers) = (self.rules, self.answers);
+        let refusal = match begin(&rules, self.scope, self.key, fingerprint).await {
+            Ok(Decision::Miss(lease)) => match rules.admit() {
+                // In a box, since it is large and a replay does without.
+                Ok(_permit) => {
+                    let execution = execute(rules, self.inner, request, answers, lease);
+                    return Box::pin(execution).await;
+                }
+                Err(_) => Box::pin(shed(lease, rules.store_timeout)).await,
+            },
+            Ok(Decision::Hit(replay)) => match Answers::replay(replay.into_body()) {
+                Some(response) => return Ok(response),
+                None => Refusal::StoreUnavailable,
+            },
+            Ok(Decision::Conflict) => Refusal::Conflict,
+            Ok(Decision::InProgress(other)) => Refusal::in_progress(other.remaining()),
+            Ok(Decision::Unknown) => Refusal::OutcomeUnknown,
+            Ok(Decision::Expired) => Refusal::KeyExpired,
+            // A record that cannot be read blocks, whatever was asked for.
+            Err(Error::Store(error)) if rules.fail_open && error.is_retryable() => {
+                let response = Box::pin(Oneshot::new(self.inner, *request)).await?;
+                return Ok(response.map(Body::untouched));
             }
-        }
-        Ok(Decision::Hit(replay)) => match Answers::replay(replay.into_body()) {
-            Some(response) => return Ok(response),
-            None => Refusal::StoreUnavailable,
-        },
-        Ok(Decision::Conflict) => Refusal::Conflict,
-        Ok(Decision::InProgress(other)) => Refusal::in_progress(other.remaining()),
-        Ok(Decision::Unknown) => Refusal::OutcomeUnknown,
-        Ok(Decision::Expired) => Refusal::KeyExpired,
-        // A record that cannot be read blocks, whatever was asked for.
-        Err(Error::Store(error)) if rules.fail_open && error.is_retryable() => {
-            let response = Oneshot::new(inner, request).await?;
-            return Ok(response.map(Body::untouched));
-        }
-        Err(_) => Refusal::StoreUnavailable,
-    };
-    Ok(answers.refuse(refusal))
+            Err(_) => Refusal::StoreUnavailable,
+        };
+        Ok(answers.refuse(refusal))
+    }
 }
 
 type Begun<S> = Result<Decision<AsyncLease<S>>, Error>;
@@ -183,14 +183,14 @@ async fn begin<S: AsyncStore + 'static>(
 ) -> Begun<S> {
     let idem = rules.idem.clone();
     let mut asked = Box::pin(async move { idem.begin_async(&scope, &key, &fingerprint).await });
-    match timeout(rules.store_timeout, &mut asked).await {
+    match within(rules.store_timeout, &mut asked).await {
         Ok(decision) => decision,
         Err(_) => {
             let lease = rules.idem.policy().lease();
             let fail_open = rules.fail_open;
             tokio::spawn(async move {
                 // A claim that is as old as its lease lapses on its own.
-                if let Ok(Ok(Decision::Miss(mut late))) = timeout(lease, asked).await {
+                if let Ok(Ok(Decision::Miss(mut late))) = within(lease, asked).await {
                     // Where it was executed all the same, the key stays bound to the payload.
                     let _ = match fail_open {
                         true => late.release().await,
@@ -206,7 +206,7 @@ async fn begin<S: AsyncStore + 'static>(
 /// There is no room for another owner.
 async fn shed<S: AsyncStore + 'static>(mut lease: AsyncLease<S>, limit: Duration) -> Refusal {
     // Where this fails the lease lapses.
-    let _ = timeout(limit, lease.forget()).await;
+    let _ = within(limit, lease.forget()).await;
     Refusal::Overloaded {
         retry_after_seconds: 1,
     }

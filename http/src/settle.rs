@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use idemp::http::Disposition;
 use idemp::{AsyncLease, AsyncStore, Body, LeaseError, Stale};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
+
+use crate::within::within;
 
 /// How the owner ends its lease.
 #[derive(Debug, Clone)]
@@ -50,7 +52,7 @@ impl Settlement {
             End::Done => None,
             End::Stale(stale) => Some(stale),
             End::Failed => {
-                tokio::spawn(self.insist(lease, limit));
+                tokio::spawn(Box::pin(self.insist(lease, limit)));
                 None
             }
         }
@@ -72,7 +74,7 @@ impl Settlement {
         lease: &mut AsyncLease<S>,
         limit: Duration,
     ) -> End {
-        let ended = timeout(limit, async {
+        let ended = within(limit, async {
             match self {
                 Self::Store(response) => lease.finish_bytes(response.clone()).await,
                 Self::Unstorable => lease.finish_unstorable().await,

@@ -192,6 +192,22 @@ async fn without_a_scope_nothing_is_asked_and_nothing_runs() {
 }
 
 #[tokio::test]
+async fn closures_that_panic_refuse_before_the_store_is_asked() {
+    let (rig, counter) = (Rig::new(), Counter::default());
+    let scope = IdempotencyLayer::new(rig.idem.clone(), |_| panic!("the scope of this test"));
+    let fingerprint = rig
+        .layer()
+        .fingerprint(|_, _| panic!("the fingerprint of this test"));
+    let server = rig.serve(scope, counter.handler()).await;
+    let answer = server.post("ada", "k", "{}").await;
+    assert_eq!(answer.code(), "IDEMPOTENCY_SCOPE_MISSING");
+    let server = rig.serve(fingerprint, counter.handler()).await;
+    let answer = server.post("ada", "k", "{}").await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (500, ""));
+    assert_eq!((counter.count(), rig.store.swaps()), (0, 0));
+}
+
+#[tokio::test]
 async fn an_unscoped_layer_has_one_scope_for_all() {
     let counter = Counter::default();
     let layer = IdempotencyLayer::unscoped(Idempotency::new(MemoryStore::new()));
