@@ -153,7 +153,9 @@ impl Store for MemoryStore {
         let hash = self.hasher.hash_one(swap.slot.as_bytes());
         // The low bits place a record in its shard's map, the highest seven tag it there.
         let shard = &self.shards[(hash >> 32) as usize % SHARDS];
-        match self.swap_in(&mut shard.lock(), hash, swap) {
+        // Bound first: in the head of the `match` the lock would be held through all of it.
+        let reply = self.swap_in(&mut shard.lock(), hash, swap);
+        match reply {
             // Room may lie in other shards, which were not called for a while.
             Err(StoreError::Full) if self.purge() > 0 => {
                 self.swap_in(&mut shard.lock(), hash, swap)

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use idemp::{
     Begin, Decision, Expect, Fingerprint, LeaseCall, LeaseReply, LeaseToken, Machine, Owner,
-    Policy, Resolution, Resolve, Resolved, Rev, Slot, SlotError, SlotKey, Step, Swapped, Timestamp,
-    Verb, Verdict,
+    Policy, Resolution, Resolve, Resolved, Rev, Slot, SlotError, SlotKey, Step, Swap, Swapped,
+    Timestamp, Verb, Verdict,
 };
 
 use crate::contract::{Act, Breach, Contract, Deed, Note, OwnerId, Payload, Stands, Terms};
@@ -43,9 +43,12 @@ pub struct Setup {
     pub mirror: Option<Mirror>,
 }
 
-/// A store to compare `apply` with: answers a question at a time.
+/// How a store answers at a time; `None` where it fails.
+pub type Ask = dyn Fn(&Swap, Timestamp) -> Option<Swapped> + Send + Sync;
+
+/// A store to compare `apply` with.
 #[derive(Clone)]
-pub struct Mirror(pub Arc<dyn Fn(&idemp::Swap, Timestamp) -> Option<Swapped> + Send + Sync>);
+pub struct Mirror(pub Arc<Ask>);
 
 impl std::fmt::Debug for Mirror {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -1042,7 +1045,7 @@ impl Errand {
 }
 
 impl Message {
-    fn new(place: usize, swap: idemp::Swap, deed: Deed, read_at: u64, read: Option<Slot>) -> Self {
+    fn new(place: usize, swap: Swap, deed: Deed, read_at: u64, read: Option<Slot>) -> Self {
         Self {
             place,
             swap,
@@ -1056,7 +1059,7 @@ impl Message {
     fn leaving(
         mutant: Mutant,
         place: usize,
-        mut swap: idemp::Swap,
+        mut swap: Swap,
         deed: Deed,
         read_at: u64,
         read: Option<Slot>,
