@@ -30,6 +30,7 @@ pub struct Begin {
     owner: Owner,
     /// What the ask that is under way would grant.
     attempt: u32,
+    #[serde(with = "crate::token::as_text")]
     fence: u64,
     published: Option<Body>,
     lapse: Lapse,
@@ -43,6 +44,7 @@ impl Begin {
     /// `owner` has to be 128 fresh random bits, and the same ones where a `begin` is repeated
     /// because its answer was lost: then the repetition finds the same lease.
     #[must_use]
+    #[inline]
     pub fn new(slot: SlotKey, fingerprint: Fingerprint, policy: Policy, owner: Owner) -> Self {
         let (attempt, fence, published, rev, rounds) = (1, 0, None, Rev::NIL, 0);
         let lapse = policy.lapse;
@@ -60,6 +62,7 @@ impl Begin {
         }
     }
 
+    #[inline]
     fn ask(&mut self, expect: Expect, fresh: Rev) -> Step<Begun> {
         self.rev = fresh;
         let record = Record {
@@ -69,14 +72,14 @@ impl Begin {
             attempt: self.attempt,
             fence: self.fence,
             granted_at: Timestamp::default(),
-            lease: self.policy.lease,
+            lease: self.policy.lease(),
             tombstone: Duration::ZERO,
             published: self.published.is_some(),
             fences: self.lapse == Lapse::Fence,
         };
         let put = Put::Slot(NewSlot {
             rev: fresh,
-            lease_for: self.policy.lease,
+            lease_for: self.policy.lease(),
             keep_for: self.policy.keep(),
             head: record.encode(),
             body: self.published.clone().unwrap_or_default(),
@@ -88,12 +91,14 @@ impl Begin {
         })
     }
 
+    #[inline]
     fn ask_vacant(&mut self, fresh: Rev) -> Step<Begun> {
         (self.attempt, self.fence, self.published) = (1, 0, None);
         self.lapse = self.policy.lapse;
         self.ask(Expect::Vacant, fresh)
     }
 
+    #[inline]
     fn decide(&mut self, slot: Slot, now: Timestamp, fresh: Rev) -> Step<Begun> {
         let record = match Record::decode(&slot.head) {
             Ok(record) => record,
@@ -108,10 +113,7 @@ impl Begin {
             _ if record.fences => Lapse::Fence,
             lapse => lapse,
         };
-        let policy = Policy {
-            lapse,
-            ..self.policy
-        };
+        let policy = self.policy.with_lapse(lapse);
         Step::Done(Ok(match record.state {
             State::Completed | State::Unstorable if record.is_expired(&slot, now) => {
                 Decision::Expired
@@ -133,6 +135,7 @@ impl Begin {
         }))
     }
 
+    #[inline]
     fn take_over(
         &mut self,
         slot: Slot,
@@ -147,14 +150,12 @@ impl Begin {
         self.ask(Expect::Rev(rev), fresh)
     }
 
+    #[inline]
     fn won(&mut self, now: Timestamp) -> Begun {
         Ok(Decision::Miss(LeaseToken {
             slot: self.slot.clone(),
             fingerprint: self.fingerprint,
-            policy: Policy {
-                lapse: self.lapse,
-                ..self.policy
-            },
+            policy: self.policy.with_lapse(self.lapse),
             owner: self.owner,
             rev: self.rev,
             attempt: self.attempt,
@@ -164,7 +165,7 @@ impl Begin {
                 self.fence
             },
             granted_at: now,
-            lease_until: now + self.policy.lease,
+            lease_until: now + self.policy.lease(),
             seen_at: now,
             published: Published::Known(self.published.take()),
         }))
@@ -176,11 +177,13 @@ type Begun = Result<Decision, SlotError>;
 impl Machine for Begin {
     type Done = Begun;
 
+    #[inline]
     fn start(&mut self, fresh: Rev) -> Step<Begun> {
         self.rounds = 0;
         self.ask_vacant(fresh)
     }
 
+    #[inline]
     fn on_reply(&mut self, reply: Swapped, fresh: Rev) -> Step<Begun> {
         self.rounds += 1;
         let now = reply.now;

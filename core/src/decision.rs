@@ -115,6 +115,14 @@ impl Replay {
 }
 
 impl InProgress {
+    /// Somebody else's execution of which nothing is known.
+    pub(crate) fn unheard_of() -> Self {
+        Self {
+            published: None,
+            remaining: Duration::ZERO,
+        }
+    }
+
     /// What the owner published so far.
     #[must_use]
     pub fn published(&self) -> Option<&Body> {

@@ -18,6 +18,7 @@ pub struct SystemEntropy;
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 impl Entropy for SystemEntropy {
     fn bytes(&self) -> [u8; 16] {
-        rand::random()
+        // As one number: an array would be drawn byte by byte, a word of the stream for each.
+        rand::random::<u128>().to_ne_bytes()
     }
 }

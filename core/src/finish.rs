@@ -81,6 +81,7 @@ type Replied = Result<LeaseReply, SlotError>;
 impl LeaseCall {
     /// `verb` by the owner of `token`.
     #[must_use]
+    #[inline]
     pub fn new(token: LeaseToken, verb: Verb) -> Self {
         let verb = match verb {
             Verb::Forget if token.attempt > 1 => Verb::Release,
@@ -95,6 +96,7 @@ impl LeaseCall {
         }
     }
 
+    #[inline]
     fn ask(&mut self, fresh: Rev) -> Step<Replied> {
         let Some(put) = self.put(fresh) else {
             return Step::Ask(Swap::read(self.token.slot.clone()));
@@ -109,6 +111,7 @@ impl LeaseCall {
     }
 
     /// What the verb leaves in the slot; `None` where that depends on state not read yet.
+    #[inline]
     fn put(&mut self, fresh: Rev) -> Option<Put> {
         let published = match &self.token.published {
             Published::Known(published) => Some(published.clone()),
@@ -147,7 +150,7 @@ impl LeaseCall {
             granted_at,
             lease,
             tombstone: if ended {
-                policy.tombstone
+                policy.tombstone()
             } else {
                 Duration::ZERO
             },
@@ -170,20 +173,21 @@ impl LeaseCall {
     /// A span that, counted from any moment of the live lease, ends before the ceiling; at least
     /// the millisecond that a lease needs, which prolongs nothing.
     fn prolonged(&self) -> Duration {
-        let ceiling = self.token.granted_at + self.token.policy.ceiling;
+        let ceiling = self.token.granted_at + self.token.policy.ceiling();
         let room = ceiling.since(self.token.lease_until.max(self.token.seen_at));
         self.token
             .policy
-            .lease
+            .lease()
             .min(room)
             .max(Duration::from_millis(1))
     }
 
     fn at_ceiling(&self) -> bool {
         self.token.seen_at.max(self.token.lease_until)
-            >= self.token.granted_at + self.token.policy.ceiling
+            >= self.token.granted_at + self.token.policy.ceiling()
     }
 
+    #[inline]
     fn won(&mut self, now: Timestamp) -> LeaseReply {
         match &self.verb {
             Verb::Publish(state) => self.token.published = Published::Known(Some(state.clone())),
@@ -196,6 +200,7 @@ impl LeaseCall {
         LeaseReply::Held(self.token.clone())
     }
 
+    #[inline]
     fn lost(&mut self, slot: Option<Slot>, now: Timestamp, fresh: Rev) -> Step<Replied> {
         let stale = |winner| Step::Done(Ok(LeaseReply::Stale(Stale { winner })));
         let Some(slot) = slot else {
@@ -247,9 +252,7 @@ impl LeaseCall {
 
     /// Asks once more, now that the state of the owner's own slot is known.
     fn again(&mut self, slot: Slot, record: &Record, now: Timestamp, fresh: Rev) -> Step<Replied> {
-        let LeaseToken {
-            slot: key, policy, ..
-        } = self.token.clone();
+        let (key, policy) = (self.token.slot.clone(), self.token.policy);
         self.token = LeaseToken::found(slot, record, key, policy, now);
         self.rounds += 1;
         if self.rounds >= MAX_ROUNDS {
@@ -265,6 +268,7 @@ impl LeaseCall {
 impl Machine for LeaseCall {
     type Done = Replied;
 
+    #[inline]
     fn start(&mut self, fresh: Rev) -> Step<Replied> {
         self.rounds = 0;
         if matches!(self.verb, Verb::Renew) && self.at_ceiling() {
@@ -273,6 +277,7 @@ impl Machine for LeaseCall {
         self.ask(fresh)
     }
 
+    #[inline]
     fn on_reply(&mut self, reply: Swapped, fresh: Rev) -> Step<Replied> {
         match reply.verdict {
             Verdict::Won => Step::Done(Ok(self.won(reply.now))),
@@ -318,6 +323,7 @@ pub struct Resolve {
 impl Resolve {
     /// Settles `slot`; `id` has to be 128 fresh random bits.
     #[must_use]
+    #[inline]
     pub fn new(slot: SlotKey, resolution: Resolution, policy: Policy, id: Owner) -> Self {
         Self {
             slot,
@@ -350,7 +356,7 @@ impl Resolve {
                     fence: 0,
                     granted_at: Timestamp::default(),
                     lease: Duration::ZERO,
-                    tombstone: self.policy.tombstone,
+                    tombstone: self.policy.tombstone(),
                     published: false,
                     ..record
                 }
@@ -371,10 +377,12 @@ type Settled = Result<Resolved, SlotError>;
 impl Machine for Resolve {
     type Done = Settled;
 
+    #[inline]
     fn start(&mut self, _fresh: Rev) -> Step<Settled> {
         Step::Ask(Swap::read(self.slot.clone()))
     }
 
+    #[inline]
     fn on_reply(&mut self, reply: Swapped, fresh: Rev) -> Step<Settled> {
         let slot = match reply.verdict {
             Verdict::Won => return Step::Done(Ok(Resolved::Done)),

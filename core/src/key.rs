@@ -152,10 +152,7 @@ impl SlotKey {
     /// Names the slot of `key` in `scope`.
     #[must_use]
     pub fn new(scope: &Scope, key: &Key) -> Self {
-        let mut bytes = Vec::with_capacity(scope.framed.len() + key.0.len());
-        bytes.extend_from_slice(&scope.framed);
-        bytes.extend_from_slice(key.0.as_bytes());
-        Self(bytes.into())
+        Self(joined(&[&scope.framed, key.0.as_bytes()]))
     }
 
     /// Reads back what [`SlotKey::as_bytes`] gave.
@@ -266,6 +263,20 @@ impl fmt::Debug for RedactedDebug<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
+}
+
+/// The parts behind each other, in one allocation.
+pub(crate) fn joined(parts: &[&[u8]]) -> Arc<[u8]> {
+    let length = parts.iter().map(|part| part.len()).sum();
+    let mut shared: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
+    if let Some(mut rest) = Arc::get_mut(&mut shared) {
+        for part in parts {
+            let (place, behind) = rest.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = behind;
+        }
+    }
+    shared
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

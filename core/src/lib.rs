@@ -1,28 +1,93 @@
-//! The idempotency state machine.
+//! Retry-safe creates: an idempotency state machine, pure, small, and checked against its promises.
+//!
+//! A request comes with a [`Key`] in a [`Scope`], and with a [`Fingerprint`] of its payload.
+//! [`Idempotency::begin`] answers with a [`Decision`]: execute it ([`Decision::Miss`], with a
+//! [`Lease`]), replay what was stored ([`Decision::Hit`]), refuse another payload
+//! ([`Decision::Conflict`]), or wait ([`Decision::InProgress`]). Whoever executes says `finish`,
+//! and from then on every repetition gets that outcome, byte for byte.
+//!
+//! ```
+//! use idemp::{Decision, Fingerprint, Idempotency, Key, MemoryStore, Scope};
+//!
+//! let idem = Idempotency::new(MemoryStore::new());
+//! let scope = Scope::new(["user-1", "POST /api/video-tasks"])?;
+//! let key = Key::new("final-1769660861")?;
+//!
+//! let first = Fingerprint::of_json(br#"{"prompt": "a cat", "seconds": 5}"#);
+//! let Decision::Miss(mut lease) = idem.begin(&scope, &key, &first)? else { panic!("it is new") };
+//! lease.finish("vt_4e80c173")?;
+//!
+//! let again = Fingerprint::of_json(br#"{"seconds": 5.0, "prompt": "a cat"}"#);
+//! let Decision::Hit(replay) = idem.begin(&scope, &key, &again)? else { panic!("it is a retry") };
+//! assert_eq!(replay.json::<String>()?, "vt_4e80c173");
+//!
+//! let other = Fingerprint::of_json(br#"{"prompt": "a dog", "seconds": 5}"#);
+//! assert!(matches!(idem.begin(&scope, &key, &other)?, Decision::Conflict));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to look
+//! - [`Idempotency`]: the façade; [`Policy`]: how long, and what a lapse means.
+//! - [`canonicalize`], [`Fingerprint`], [`FingerprintBuilder`]: what a request is.
+//! - [`Store`], [`AsyncStore`], [`apply`]: one method, eight laws; [`MemoryStore`].
+//! - [`Machine`], [`Begin`], [`LeaseCall`], [`Resolve`]: the decision itself, without a store, a
+//!   clock, randomness, threads or I/O.
+//! - [`http`]: headers, statuses, refusals and replays, as data.
+//! - [`testing`]: a clock that stands still, a store that fails on demand.
+//!
+//! # What this is not
+//! A lock: a lease lapses, and its owner may still be at work. Check [`Lease::remaining`] right
+//! before an irreversible effect, or hand [`Lease::fence`] to the system that has it. Nor is it a
+//! transaction: between the effect and `finish` a process can die. Then the next attempt executes
+//! again, or, with [`Lapse::Fence`], nobody does until the outcome is resolved.
+//!
+//! # Features
+//! - `tokio`: keep-alive, waiting, guards that release in the background, graceful shutdown.
+//! - `tracing`: `TracingObserver`.
 
+mod asynchronous;
 mod begin;
+mod canonical;
 mod decision;
 mod entropy;
 mod error;
+mod event;
 mod fingerprint;
 mod finish;
 mod head;
+pub mod http;
+mod idempotency;
+#[cfg(feature = "tokio")]
+mod keep_alive;
 mod key;
+mod lease;
 mod machine;
 mod memory;
 mod policy;
 mod slot;
 mod store;
+pub mod testing;
 mod time;
 mod token;
+#[cfg(feature = "tokio")]
+mod wait;
 
+pub use asynchronous::{AsyncLease, LeaseHandle};
 pub use begin::Begin;
+pub use canonical::{
+    CanonicalError, CanonicalErrorKind, MAX_DEPTH, NumberMode, PointerError, canonicalize,
+};
 pub use decision::{Decision, InProgress, Replay};
 pub use entropy::Entropy;
 pub use error::{Cause, Error, LeaseError, SlotError, StoreError};
-pub use fingerprint::Fingerprint;
+#[cfg(feature = "tracing")]
+pub use event::TracingObserver;
+pub use event::{Event, EventKind, Observer};
+pub use fingerprint::{Fingerprint, FingerprintBuilder, FingerprintFormatError};
 pub use finish::{LeaseCall, LeaseReply, Resolution, Resolve, Resolved, Stale, Verb};
+pub use idempotency::{Builder, Idempotency, RunError};
 pub use key::{Key, KeyError, Scope, SlotKey};
+pub use lease::Lease;
 pub use machine::{Machine, Step};
 pub use memory::MemoryStore;
 pub use policy::{Lapse, Policy, PolicyBuilder, PolicyError, Usage};

@@ -37,6 +37,7 @@ use crate::slot::{Rev, Swap, Swapped};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[must_use]
+#[allow(clippy::large_enum_variant)] // it lives for one step, on the stack
 pub enum Step<T> {
     /// Put this question to the store and give the reply to [`Machine::on_reply`].
     Ask(Swap),
@@ -53,6 +54,7 @@ pub trait Machine {
     /// unknown: `start` again, with a fresh revision, recognises what the first one did.
     fn start(&mut self, fresh: Rev) -> Step<Self::Done>;
 
-    /// Takes the store's reply. `fresh` has to be 128 random bits never used before.
+    /// Takes the store's reply. `fresh` has to be 128 random bits never used before; where the
+    /// reply is [`Verdict::Won`](crate::Verdict::Won) the machine is done and does not use it.
     fn on_reply(&mut self, reply: Swapped, fresh: Rev) -> Step<Self::Done>;
 }

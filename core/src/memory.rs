@@ -20,6 +20,7 @@ use std::sync::{
 };
 
 use crate::error::StoreError;
+use crate::key::joined;
 use crate::slot::{Body, Head, Rev, Slot, Swap, Swapped, Verdict, apply};
 use crate::store::{AsyncStore, MaybeSend, Store};
 use crate::time::{Clock, Timestamp};
@@ -153,15 +154,12 @@ impl Store for MemoryStore {
         let hash = self.hasher.hash_one(swap.slot.as_bytes());
         // The low bits place a record in its shard's map, the highest seven tag it there.
         let shard = &self.shards[(hash >> 32) as usize % SHARDS];
-        // Bound first: in the head of the `match` the lock would be held through all of it.
         let reply = self.swap_in(&mut shard.lock(), hash, swap);
-        match reply {
-            // Room may lie in other shards, which were not called for a while.
-            Err(StoreError::Full) if self.purge() > 0 => {
-                self.swap_in(&mut shard.lock(), hash, swap)
-            }
-            reply => reply,
+        // Room may lie in other shards, which were not called for a while.
+        if matches!(reply, Err(StoreError::Full)) && self.purge() > 0 {
+            return self.swap_in(&mut shard.lock(), hash, swap);
         }
+        reply
     }
 }
 
@@ -305,27 +303,17 @@ const KEY_AT: usize = 16 + 3 * 8 + 3;
 impl Record {
     fn new(key: &[u8], slot: &Slot, queued_at: Timestamp) -> Self {
         let head = slot.head.as_bytes();
-        let length = KEY_AT + key.len() + head.len() + slot.body.len();
-        let mut shared: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
-        if let Some(bytes) = Arc::get_mut(&mut shared) {
-            let mut rest = bytes;
-            for part in [
-                slot.rev.as_bytes().as_slice(),
-                &slot.lease_until.as_millis().to_le_bytes(),
-                &slot.gone_at.as_millis().to_le_bytes(),
-                &queued_at.as_millis().to_le_bytes(),
-                &(key.len() as u16).to_le_bytes(),
-                &[head.len() as u8],
-                key,
-                head,
-                &slot.body,
-            ] {
-                let (place, behind) = rest.split_at_mut(part.len());
-                place.copy_from_slice(part);
-                rest = behind;
-            }
-        }
-        Self(shared)
+        Self(joined(&[
+            slot.rev.as_bytes(),
+            &slot.lease_until.as_millis().to_le_bytes(),
+            &slot.gone_at.as_millis().to_le_bytes(),
+            &queued_at.as_millis().to_le_bytes(),
+            &(key.len() as u16).to_le_bytes(),
+            &[head.len() as u8],
+            key,
+            head,
+            &slot.body,
+        ]))
     }
 
     fn time(&self, index: usize) -> Timestamp {

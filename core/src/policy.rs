@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::time::as_millis;
+use crate::time::Millis;
 
 /// How a key is used. Built by [`Policy::replay`] or [`Policy::while_active`], and validated when
 /// it is built: nothing is clamped.
@@ -26,14 +26,14 @@ use crate::time::as_millis;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     pub(crate) usage: Usage,
-    #[serde(with = "as_millis", rename = "retention_ms")]
-    pub(crate) retention: Duration,
-    #[serde(with = "as_millis", rename = "lease_ms")]
-    pub(crate) lease: Duration,
-    #[serde(with = "as_millis", rename = "ceiling_ms")]
-    pub(crate) ceiling: Duration,
-    #[serde(with = "as_millis", rename = "tombstone_ms")]
-    pub(crate) tombstone: Duration,
+    #[serde(rename = "retention_ms")]
+    retention: Millis,
+    #[serde(rename = "lease_ms")]
+    lease: Millis,
+    #[serde(rename = "ceiling_ms")]
+    ceiling: Millis,
+    #[serde(rename = "tombstone_ms")]
+    tombstone: Millis,
     pub(crate) lapse: Lapse,
 }
 
@@ -76,7 +76,6 @@ impl Policy {
 
     /// The `Idempotency-Key` pattern: the outcome is replayed for `retention`, counted from
     /// `finish`.
-    #[must_use]
     pub fn replay(retention: Duration) -> PolicyBuilder {
         PolicyBuilder::new(Usage::Replay, retention)
     }
@@ -87,7 +86,6 @@ impl Policy {
     ///
     /// The lease lives for all of `max` unless [`PolicyBuilder::lease`] sets a shorter one, to be
     /// renewed by a worker.
-    #[must_use]
     pub fn while_active(max: Duration) -> PolicyBuilder {
         PolicyBuilder::new(Usage::WhileActive, max)
     }
@@ -130,25 +128,25 @@ impl Policy {
     /// How long an outcome is replayed, or the work may be active.
     #[must_use]
     pub const fn retention(&self) -> Duration {
-        self.retention
+        self.retention.span()
     }
 
     /// How long a lease lives without renewal.
     #[must_use]
     pub const fn lease(&self) -> Duration {
-        self.lease
+        self.lease.span()
     }
 
     /// How long a lease may live with all its renewals.
     #[must_use]
     pub const fn ceiling(&self) -> Duration {
-        self.ceiling
+        self.ceiling.span()
     }
 
     /// How long after the retention a key is still known as expired; zero for not at all.
     #[must_use]
     pub const fn tombstone(&self) -> Duration {
-        self.tombstone
+        self.tombstone.span()
     }
 
     /// What a lapse means.
@@ -157,9 +155,14 @@ impl Policy {
         self.lapse
     }
 
+    /// The same, but for what a lapse means.
+    pub(crate) fn with_lapse(self, lapse: Lapse) -> Self {
+        Self { lapse, ..self }
+    }
+
     /// How long a store keeps what core puts: never shorter than a lease.
     pub(crate) fn keep(&self) -> Duration {
-        self.retention + self.tombstone
+        self.retention() + self.tombstone()
     }
 }
 
@@ -168,10 +171,10 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             usage: Usage::Replay,
-            retention: Self::DEFAULT_RETENTION,
-            lease: Self::DEFAULT_LEASE,
-            ceiling: Self::DEFAULT_CEILING,
-            tombstone: Duration::ZERO,
+            retention: Self::DEFAULT_RETENTION.into(),
+            lease: Self::DEFAULT_LEASE.into(),
+            ceiling: Self::DEFAULT_CEILING.into(),
+            tombstone: Millis::default(),
             lapse: Lapse::Takeover,
         }
     }
@@ -248,7 +251,7 @@ impl PolicyBuilder {
             } else if span > Policy::MAX {
                 Err(PolicyError::TooLong { name })
             } else {
-                Ok(span)
+                Ok(Millis::from(span))
             }
         };
         let policy = Policy {
@@ -258,7 +261,7 @@ impl PolicyBuilder {
             ceiling: span("ceiling", ceiling)?,
             tombstone: self
                 .tombstone
-                .map_or(Ok(Duration::ZERO), |t| span("tombstone", t))?,
+                .map_or(Ok(Millis::default()), |t| span("tombstone", t))?,
             lapse: self.lapse,
         };
         if policy.lease > policy.retention {

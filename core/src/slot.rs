@@ -304,25 +304,33 @@ impl<'de> Deserialize<'de> for Head {
 #[derive(Clone, Default)]
 pub struct Body {
     shared: Option<Arc<[u8]>>,
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
 }
 
 impl Body {
     /// A part of shared bytes.
     ///
     /// # Panics
-    /// Where the range lies outside of `shared`.
+    /// Where the range lies outside of `shared`, or `shared` is 4 GiB long or longer.
     #[must_use]
     pub fn part(shared: Arc<[u8]>, range: std::ops::Range<usize>) -> Self {
         assert!(
             range.start <= range.end && range.end <= shared.len(),
             "the range lies outside"
         );
+        assert!(
+            u32::try_from(shared.len()).is_ok(),
+            "a body is shorter than 4 GiB"
+        );
+        assert!(
+            u32::try_from(shared.len()).is_ok(),
+            "a body is shorter than 4 GiB"
+        );
         Self {
             shared: Some(shared),
-            start: range.start,
-            end: range.end,
+            start: range.start as u32,
+            end: range.end as u32,
         }
     }
 }
@@ -331,9 +339,9 @@ impl Deref for Body {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.shared
-            .as_ref()
-            .map_or(&[], |shared| &shared[self.start..self.end])
+        self.shared.as_ref().map_or(&[], |shared| {
+            &shared[self.start as usize..self.end as usize]
+        })
     }
 }
 
@@ -353,11 +361,8 @@ impl Eq for Body {}
 
 impl From<Arc<[u8]>> for Body {
     fn from(shared: Arc<[u8]>) -> Self {
-        Self {
-            end: shared.len(),
-            start: 0,
-            shared: Some(shared),
-        }
+        let all = 0..shared.len();
+        Self::part(shared, all)
     }
 }
 

@@ -1,6 +1,5 @@
 //! [`Timestamp`] and [`Clock`]: a store's clock decides every deadline; nobody else's does.
 
-use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
@@ -102,8 +101,8 @@ impl Clock for SystemClock {
 }
 
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
-impl fmt::Debug for SystemClock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for SystemClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SystemClock")
     }
 }
@@ -123,6 +122,23 @@ pub(crate) mod as_millis {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         u64::deserialize(from).map(Duration::from_millis)
+    }
+}
+
+/// A span in whole milliseconds: half the size of a [`Duration`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Millis(u64);
+
+impl Millis {
+    pub(crate) const fn span(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+impl From<Duration> for Millis {
+    fn from(span: Duration) -> Self {
+        Self(millis(span))
     }
 }
 

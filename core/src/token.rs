@@ -25,6 +25,7 @@ pub struct LeaseToken {
     pub(crate) owner: Owner,
     pub(crate) rev: Rev,
     pub(crate) attempt: u32,
+    #[serde(with = "as_text")]
     pub(crate) fence: u64,
     pub(crate) granted_at: Timestamp,
     pub(crate) lease_until: Timestamp,
@@ -149,6 +150,21 @@ impl fmt::Debug for LeaseToken {
             .field("fence", &self.fence)
             .field("lease_until", &self.lease_until)
             .finish_non_exhaustive()
+    }
+}
+
+/// A fence on the wire: its 64 bits are more than a number of JavaScript holds.
+pub(crate) mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(crate) fn serialize<S: Serializer>(fence: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(fence)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        let text = std::borrow::Cow::<'_, str>::deserialize(from)?;
+        text.parse()
+            .map_err(|_| de::Error::custom("expected a number as text"))
     }
 }
 

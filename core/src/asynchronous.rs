@@ -1,0 +1,401 @@
+//! The async driver of [`Idempotency`], and [`AsyncLease`], its guard.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::decision::Decision;
+use crate::error::{Error, LeaseError, StoreError};
+use crate::event::EventKind;
+use crate::fingerprint::Fingerprint;
+use crate::finish::{Resolution, Resolved, Verb};
+use crate::idempotency::{Idempotency, REASKS, RunError, flatten};
+use crate::key::{Key, Scope, SlotKey};
+use crate::lease::{Held, json};
+use crate::machine::{Machine, Step};
+use crate::slot::Body;
+use crate::store::AsyncStore;
+use crate::token::LeaseToken;
+
+impl<S: AsyncStore + 'static> Idempotency<S> {
+    /// Decides what becomes of the request with this scope, key and fingerprint.
+    ///
+    /// Dropping the future leaves the outcome unknown: a lease may have been granted that nobody
+    /// holds, and lapses.
+    ///
+    /// # Errors
+    /// [`Error`] where the store failed or a record cannot be read: then the outcome is unknown,
+    /// and nothing may be executed.
+    pub async fn begin_async(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        fingerprint: &Fingerprint,
+    ) -> Result<Decision<AsyncLease<S>>, Error> {
+        let slot = SlotKey::new(scope, key);
+        self.emit(&slot, EventKind::Check, None);
+        let asked_at = self.now();
+        let decision = self.decide_async(&slot, fingerprint).await;
+        self.begun(&slot, &decision);
+        Ok(decision?.map(|token| AsyncLease::new(self.clone(), Held::new(token, asked_at))))
+    }
+
+    pub(crate) async fn decide_async(
+        &self,
+        slot: &SlotKey,
+        fingerprint: &Fingerprint,
+    ) -> Result<Decision, Error> {
+        flatten(
+            self.drive_async(&mut self.begin_machine(slot.clone(), fingerprint))
+                .await,
+        )
+    }
+
+    /// Runs `work` once for this key and payload, and gives every repetition its value: see
+    /// [`Idempotency::run`].
+    ///
+    /// With the feature `tokio` the lease is kept alive while the work runs, and released if the
+    /// future is dropped.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn run_async<T, E, W>(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        payload: &(impl Serialize + ?Sized),
+        work: impl FnOnce(LeaseHandle<S>) -> W,
+    ) -> Result<T, RunError<E>>
+    where
+        T: Serialize + DeserializeOwned,
+        W: Future<Output = Result<T, E>>,
+    {
+        let fingerprint = Fingerprint::of_value(payload).map_err(Error::Payload)?;
+        let decision = self.begin_async(scope, key, &fingerprint).await?;
+        self.run_decided(decision, work).await
+    }
+
+    pub(crate) async fn run_decided<T, E, W>(
+        &self,
+        decision: Decision<AsyncLease<S>>,
+        work: impl FnOnce(LeaseHandle<S>) -> W,
+    ) -> Result<T, RunError<E>>
+    where
+        T: Serialize + DeserializeOwned,
+        W: Future<Output = Result<T, E>>,
+    {
+        #[cfg_attr(not(feature = "tokio"), allow(unused_mut))]
+        let mut lease = match decision {
+            Decision::Miss(lease) => lease,
+            other => return RunError::refused(other),
+        };
+        #[cfg(feature = "tokio")]
+        lease.keep_alive();
+        match work(lease.handle()).await {
+            Ok(value) => {
+                let finished = lease.finish(&value).await;
+                RunError::finished(value, finished)
+            }
+            Err(error) => {
+                if !lease.held().settled {
+                    // Where this fails the lease lapses; the observer was told.
+                    let _ = lease.release().await;
+                }
+                Err(RunError::Work(error))
+            }
+        }
+    }
+
+    /// Takes up a lease that was begun elsewhere. Dropped, it releases, unless it is detached.
+    #[must_use]
+    pub fn resume_async(&self, token: LeaseToken) -> AsyncLease<S> {
+        AsyncLease::new(self.clone(), Held::resumed(token, self.now()))
+    }
+
+    /// Settles a key whose outcome is unknown, or whose lease lapsed.
+    ///
+    /// # Errors
+    /// [`Error`] where the store failed or a record cannot be read: it may be repeated.
+    pub async fn resolve_async(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        resolution: Resolution,
+    ) -> Result<Resolved, Error> {
+        let slot = SlotKey::new(scope, key);
+        let resolved = self
+            .drive_async(&mut self.resolve_machine(slot.clone(), resolution))
+            .await;
+        self.resolved(flatten(resolved), &slot)
+    }
+
+    /// The async driver.
+    async fn drive_async<M: Machine>(&self, machine: &mut M) -> Result<M::Done, StoreError> {
+        let mut errors = 0;
+        let mut step = machine.start(self.fresh());
+        loop {
+            step = match step {
+                Step::Done(done) => return Ok(done),
+                Step::Ask(swap) => match self.shared.store.swap(&swap).await {
+                    Ok(reply) => self.replied(machine, reply),
+                    Err(StoreError::Unavailable(_)) if errors < REASKS => {
+                        errors += 1;
+                        machine.start(self.fresh())
+                    }
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+    }
+}
+
+/// The exclusive right to execute, as a guard for async code. Dropped without a word, it releases
+/// in the background (feature `tokio`, inside a runtime); elsewhere the lease then lapses.
+///
+/// What reads and prolongs the lease is on [`LeaseHandle`], which it derefs to. Every verb may be
+/// repeated where the store failed. After [`AsyncLease::finish`] was called, a drop does nothing,
+/// even if the call failed: whether the outcome is stored is unknown then.
+pub struct AsyncLease<S: AsyncStore + 'static> {
+    handle: LeaseHandle<S>,
+    #[cfg(feature = "tokio")]
+    keep_alive: Option<crate::keep_alive::KeepAlive>,
+    #[cfg(feature = "tokio")]
+    owner: Option<crate::wait::OwnerCount>,
+}
+
+/// What the work may do with its lease while the guard is elsewhere. Cheap to clone.
+pub struct LeaseHandle<S> {
+    pub(crate) idem: Idempotency<S>,
+    held: Arc<Mutex<Held>>,
+}
+
+impl<S: AsyncStore + 'static> LeaseHandle<S> {
+    /// The lease as data.
+    #[must_use]
+    pub fn token(&self) -> LeaseToken {
+        self.held().token.clone()
+    }
+
+    /// Counts the attempts at this key from 1: see [`LeaseToken::attempt`].
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.held().token.attempt
+    }
+
+    /// The fencing token for systems downstream: see [`LeaseToken::fence`].
+    #[must_use]
+    pub fn fence(&self) -> u64 {
+        self.held().token.fence
+    }
+
+    /// What an earlier attempt, or this one, published: a recovery point.
+    #[must_use]
+    pub fn published(&self) -> Option<Body> {
+        self.held().token.published().cloned()
+    }
+
+    /// What is certainly left of the lease, to be checked right before an irreversible effect:
+    /// see [`Lease::remaining`](crate::Lease::remaining).
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.held().remaining(self.idem.now())
+    }
+
+    /// Prolongs the lease by the policy's lease from now, up to its ceiling.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn renew(&self) -> Result<(), LeaseError> {
+        self.call(Verb::Renew).await
+    }
+
+    /// Records interim state for duplicates and for the next attempt, and prolongs the lease.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn publish(&self, state: &(impl Serialize + ?Sized)) -> Result<(), LeaseError> {
+        self.publish_bytes(json(state)?).await
+    }
+
+    /// [`LeaseHandle::publish`] with bytes of any kind.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn publish_bytes(&self, state: impl Into<Body>) -> Result<(), LeaseError> {
+        self.call(Verb::Publish(state.into())).await
+    }
+
+    /// It is not known what came of it: duplicates are told `Unknown` until it is resolved.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn mark_unknown(&self) -> Result<(), LeaseError> {
+        self.call(Verb::Fence).await
+    }
+
+    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
+        // Nothing panics under this lock; were it so, the token would still be whole.
+        self.held
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    async fn call(&self, verb: Verb) -> Result<(), LeaseError> {
+        let asked_at = Held::time_of(&verb, &self.idem);
+        let (call, mut machine) = {
+            let mut held = self.held();
+            let call = held.call(&self.idem, verb);
+            let machine = call.machine(&held);
+            (call, machine)
+        };
+        let reply = flatten(self.idem.drive_async(&mut machine).await);
+        self.held().replied(&self.idem, &call, reply, asked_at)
+    }
+}
+
+impl<S: AsyncStore + 'static> AsyncLease<S> {
+    pub(crate) fn new(idem: Idempotency<S>, held: Held) -> Self {
+        Self {
+            #[cfg(feature = "tokio")]
+            owner: Some(idem.shared.owners.enter()),
+            #[cfg(feature = "tokio")]
+            keep_alive: None,
+            handle: LeaseHandle {
+                idem,
+                held: Arc::new(Mutex::new(held)),
+            },
+        }
+    }
+
+    /// What may be handed to the work while this guard waits for its end.
+    #[must_use]
+    pub fn handle(&self) -> LeaseHandle<S> {
+        self.handle.clone()
+    }
+
+    /// Renews the lease in the background, each third of it, until this guard ends the work, is
+    /// dropped, or the policy's ceiling is reached. A failed renewal is tried again.
+    #[cfg(feature = "tokio")]
+    pub fn keep_alive(&mut self) {
+        self.keep_alive = Some(crate::keep_alive::KeepAlive::start(self.handle.clone()));
+    }
+
+    /// Stores the outcome, as JSON, and starts the retention; where the key is held only while
+    /// active, vacates it.
+    ///
+    /// # Errors
+    /// [`LeaseError`]; with [`LeaseError::Value`] the key is fenced, since the work is done.
+    pub async fn finish(&mut self, outcome: &(impl Serialize + ?Sized)) -> Result<(), LeaseError> {
+        match json(outcome) {
+            Ok(bytes) => self.finish_bytes(bytes).await,
+            Err(error) => {
+                self.finish_unstorable().await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// [`AsyncLease::finish`] with bytes of any kind.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn finish_bytes(&mut self, outcome: impl Into<Body>) -> Result<(), LeaseError> {
+        self.end(Verb::Finish(outcome.into())).await
+    }
+
+    /// It is done, but the outcome cannot be stored: duplicates are told `Unknown`.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn finish_unstorable(&mut self) -> Result<(), LeaseError> {
+        self.end(Verb::FinishUnstorable).await
+    }
+
+    /// Gives the slot back after a failure. The key stays bound to the payload.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn release(&mut self) -> Result<(), LeaseError> {
+        self.end(Verb::Release).await
+    }
+
+    /// Gives up the binding, too, since nothing was done; on a later attempt only releases.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn forget(&mut self) -> Result<(), LeaseError> {
+        self.end(Verb::Forget).await
+    }
+
+    /// Leaves the lease alone and gives it as data, for whoever ends the work.
+    #[must_use = "without the token nobody can end the work before the lease lapses"]
+    pub fn detach(self) -> LeaseToken {
+        let mut held = self.held();
+        held.settled = true;
+        held.token.clone()
+    }
+
+    async fn end(&mut self, verb: Verb) -> Result<(), LeaseError> {
+        #[cfg(feature = "tokio")]
+        drop(self.keep_alive.take());
+        self.handle.call(verb).await
+    }
+}
+
+impl<S: AsyncStore + 'static> Deref for AsyncLease<S> {
+    type Target = LeaseHandle<S>;
+
+    fn deref(&self) -> &LeaseHandle<S> {
+        &self.handle
+    }
+}
+
+impl<S: AsyncStore + 'static> Drop for AsyncLease<S> {
+    fn drop(&mut self) {
+        #[cfg(feature = "tokio")]
+        {
+            drop(self.keep_alive.take());
+            let owner = self.owner.take();
+            if self.held().settled {
+                return;
+            }
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                let handle = self.handle.clone();
+                runtime.spawn(async move {
+                    let _ = handle.call(Verb::Release).await;
+                    drop(owner);
+                });
+            }
+        }
+    }
+}
+
+impl<S> Clone for LeaseHandle<S> {
+    fn clone(&self) -> Self {
+        Self {
+            idem: self.idem.clone(),
+            held: self.held.clone(),
+        }
+    }
+}
+
+impl<S: AsyncStore + 'static> fmt::Debug for LeaseHandle<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LeaseHandle")
+            .field(&self.held().token)
+            .finish()
+    }
+}
+
+impl<S: AsyncStore + 'static> fmt::Debug for AsyncLease<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncLease")
+            .field(&self.held().token)
+            .finish()
+    }
+}

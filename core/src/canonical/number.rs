@@ -1,0 +1,276 @@
+//! Numbers: read by RFC 8259, section 6, and written by ECMAScript's `Number::toString`, which
+//! RFC 8785, section 3.2.2.3, prescribes.
+//!
+//! [`NumberMode::Exact`] lays out the digits of the literal itself; no float is involved. The
+//! other modes go through the nearest double, and take the digits that std finds for it.
+
+use std::fmt::Write as _;
+
+use super::{CanonicalErrorKind, NumberMode, scan};
+
+/// The largest exponent that is read, either way: that of the number in scientific notation.
+const MAX_EXPONENT: i64 = 1_000_000_000;
+
+/// The longest whole part, in digits, that ECMAScript writes without an exponent.
+const MAX_WHOLE: usize = 21;
+
+/// The most significant digits that every double gives back as they were.
+const SAFE_DIGITS: usize = 15;
+
+/// What stands at a place where a number should.
+pub(super) struct Literal {
+    /// Where it ends.
+    pub(super) end: usize,
+    /// Whether it is known to be canonical as it stands. Where it is not, [`rewrite`] decides.
+    pub(super) canonical: bool,
+}
+
+/// Reads the number at `start`, which holds a digit or a minus sign.
+///
+/// # Errors
+/// The offset of the byte that does not belong, which is the end of the input where it is cut off.
+#[inline(always)]
+pub(super) fn read(input: &[u8], start: usize, mode: NumberMode) -> Result<Literal, usize> {
+    let negative = input[start] == b'-';
+    let whole = start + usize::from(negative);
+    let whole_end = scan::digits_end(input, whole);
+    let whole_len = whole_end - whole;
+    if whole_len == 0 {
+        return Err(whole);
+    }
+    let zero = input[whole] == b'0';
+    if zero && whole_len > 1 {
+        return Err(whole + 1);
+    }
+    let max_whole = if mode == NumberMode::Exact {
+        MAX_WHOLE
+    } else {
+        SAFE_DIGITS
+    };
+    match input.get(whole_end) {
+        Some(b'.') => {
+            let part = whole_end + 1;
+            let part_end = scan::digits_end(input, part);
+            if part_end == part {
+                return Err(part);
+            }
+            if let Some(b'e' | b'E') = input.get(part_end) {
+                return exponent(input, part_end + 1);
+            }
+            // Below a millionth ECMAScript writes an exponent.
+            let tiny = zero && input[part..part_end].starts_with(b"000000");
+            let digits = whole_len + (part_end - part);
+            let fits = mode == NumberMode::Exact || digits <= SAFE_DIGITS;
+            Ok(Literal {
+                end: part_end,
+                canonical: input[part_end - 1] != b'0' && !tiny && whole_len <= MAX_WHOLE && fits,
+            })
+        }
+        Some(b'e' | b'E') => exponent(input, whole_end + 1),
+        _ => Ok(Literal {
+            end: whole_end,
+            canonical: whole_len <= max_whole && !(negative && zero),
+        }),
+    }
+}
+
+/// Appends the canonical form of a literal that [`read`] has accepted.
+///
+/// # Errors
+/// [`CanonicalErrorKind::NumberRange`] for an exponent beyond [`MAX_EXPONENT`] and, where a double
+/// is asked for, for a number beyond the largest one; [`CanonicalErrorKind::InexactInteger`] in
+/// [`NumberMode::Rfc8785Strict`].
+pub(super) fn rewrite(
+    literal: &[u8],
+    mode: NumberMode,
+    text: &mut Vec<u8>,
+) -> Result<(), CanonicalErrorKind> {
+    let Some(decimal) = Decimal::of(literal) else {
+        text.push(b'0');
+        return Ok(());
+    };
+    if (decimal.point - 1).abs() > MAX_EXPONENT {
+        return Err(CanonicalErrorKind::NumberRange);
+    }
+    let start = text.len();
+    decimal.write(text);
+    let safe = decimal.len <= SAFE_DIGITS && (-300..=300).contains(&decimal.point);
+    if mode == NumberMode::Exact || safe {
+        return Ok(());
+    }
+    let whole = decimal.point >= decimal.len as i64;
+    let exact = text.len();
+    write_double(start, text)?;
+    if mode == NumberMode::Rfc8785Strict && whole && text[start..exact] != text[exact..] {
+        return Err(CanonicalErrorKind::InexactInteger);
+    }
+    text.drain(start..exact);
+    Ok(())
+}
+
+/// Reads the exponent at `at`, behind the `e`.
+fn exponent(input: &[u8], at: usize) -> Result<Literal, usize> {
+    let digits = at + usize::from(matches!(input.get(at), Some(b'+' | b'-')));
+    let end = scan::digits_end(input, digits);
+    if end == digits {
+        return Err(end);
+    }
+    Ok(Literal {
+        end,
+        canonical: false,
+    })
+}
+
+/// A number that is not zero, as the digits `head` then `tail`, which neither start nor end with
+/// a zero, and `point`, the place of the decimal point relative to the first of them.
+struct Decimal<'a> {
+    negative: bool,
+    head: &'a [u8],
+    tail: &'a [u8],
+    len: usize,
+    point: i64,
+}
+
+impl<'a> Decimal<'a> {
+    /// Takes a literal apart; nothing where it is zero.
+    fn of(literal: &'a [u8]) -> Option<Self> {
+        let (negative, rest) = match literal {
+            [b'-', rest @ ..] => (true, rest),
+            rest => (false, rest),
+        };
+        let (mantissa, exponent) = match rest.iter().position(|b| matches!(b, b'e' | b'E')) {
+            Some(at) => (&rest[..at], saturating(&rest[at + 1..])),
+            None => (rest, 0),
+        };
+        let (mut head, mut tail) = match mantissa.iter().position(|&b| b == b'.') {
+            Some(at) => (&mantissa[..at], &mantissa[at + 1..]),
+            None => (mantissa, &mantissa[..0]),
+        };
+        // An offset in memory, so the sum is far from overflow: see `saturating`.
+        let mut point = head.len() as i64 + exponent;
+        let zeros = |digits: &[u8]| digits.iter().take_while(|&&b| b == b'0').count();
+        let leading = zeros(head);
+        head = &head[leading..];
+        point -= leading as i64;
+        if head.is_empty() {
+            let leading = zeros(tail);
+            tail = &tail[leading..];
+            point -= leading as i64;
+        }
+        let trailing = |digits: &[u8]| digits.iter().rev().take_while(|&&b| b == b'0').count();
+        tail = &tail[..tail.len() - trailing(tail)];
+        if tail.is_empty() {
+            head = &head[..head.len() - trailing(head)];
+        }
+        let len = head.len() + tail.len();
+        (len > 0).then_some(Self {
+            negative,
+            head,
+            tail,
+            len,
+            point,
+        })
+    }
+
+    /// Appends the number as `Number::toString` lays it out.
+    fn write(&self, text: &mut Vec<u8>) {
+        if self.negative {
+            text.push(b'-');
+        }
+        match self.point {
+            point @ 1..=21 => {
+                let point = point as usize;
+                if self.len <= point {
+                    self.digits(0..self.len, text);
+                    text.resize(text.len() + point - self.len, b'0');
+                } else {
+                    self.digits(0..point, text);
+                    text.push(b'.');
+                    self.digits(point..self.len, text);
+                }
+            }
+            point @ -5..=0 => {
+                text.extend_from_slice(&b"0.00000"[..2 + point.unsigned_abs() as usize]);
+                self.digits(0..self.len, text);
+            }
+            point => {
+                self.digits(0..1, text);
+                if self.len > 1 {
+                    text.push(b'.');
+                    self.digits(1..self.len, text);
+                }
+                let sign = if point > 0 { '+' } else { '-' };
+                let exponent = (point - 1).unsigned_abs();
+                write!(Ascii(text), "e{sign}{exponent}").expect("a vector takes what it is given");
+            }
+        }
+    }
+
+    /// Appends some of the digits.
+    fn digits(&self, range: std::ops::Range<usize>, text: &mut Vec<u8>) {
+        let cut = self.head.len();
+        text.extend_from_slice(&self.head[range.start.min(cut)..range.end.min(cut)]);
+        let behind = |at: usize| at.saturating_sub(cut);
+        text.extend_from_slice(&self.tail[behind(range.start)..behind(range.end)]);
+    }
+}
+
+/// Appends the shortest form of the double nearest to the number that starts at `start`.
+fn write_double(start: usize, text: &mut Vec<u8>) -> Result<(), CanonicalErrorKind> {
+    let value: f64 = std::str::from_utf8(&text[start..])
+        .ok()
+        .and_then(|exact| exact.parse().ok())
+        .ok_or(CanonicalErrorKind::NumberRange)?;
+    if value.is_infinite() {
+        return Err(CanonicalErrorKind::NumberRange);
+    }
+    let shortest = shortest(value);
+    match Decimal::of(shortest.as_bytes()) {
+        Some(decimal) => decimal.write(text),
+        None => text.push(b'0'),
+    }
+    Ok(())
+}
+
+/// The shortest digits that read back as `value`, of those the closest to it, and of two that are
+/// as close the even ones: steps 5 and 6 of `Number::toString`.
+fn shortest(value: f64) -> String {
+    let shortest = format!("{value:e}");
+    let digits = shortest.bytes().take_while(|&b| b != b'e');
+    let digits = digits.filter(u8::is_ascii_digit).count();
+    // std rounds a tie up where it looks for the shortest digits, and to even where it is told how
+    // many there are. Doubles that are a tie at fewer digits do not exist.
+    if digits > SAFE_DIGITS {
+        let even = format!("{value:.*e}", digits - 1);
+        if even.parse() == Ok(value) {
+            return even;
+        }
+    }
+    shortest
+}
+
+/// An exponent, so large where it is beyond all use that no mantissa in memory brings it back.
+fn saturating(digits: &[u8]) -> i64 {
+    const FAR: i64 = 1 << 60;
+    let (negative, digits) = match digits {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    let value = digits.iter().fold(0i64, |value, digit| {
+        value
+            .saturating_mul(10)
+            .saturating_add(i64::from(digit - b'0'))
+            .min(FAR)
+    });
+    if negative { -value } else { value }
+}
+
+/// Lets `write!` append to bytes.
+struct Ascii<'a>(&'a mut Vec<u8>);
+
+impl std::fmt::Write for Ascii<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}

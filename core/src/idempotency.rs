@@ -1,0 +1,474 @@
+//! [`Idempotency`]: the façade, and its blocking driver.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::begin::Begin;
+use crate::decision::{Decision, InProgress};
+use crate::entropy::Entropy;
+use crate::error::{Error, LeaseError, StoreError};
+use crate::event::{Event, EventKind, Observer};
+use crate::fingerprint::Fingerprint;
+use crate::finish::{Resolution, Resolve, Resolved};
+use crate::key::{Key, Scope, SlotKey};
+use crate::lease::{Held, Lease};
+use crate::machine::{Machine, Step};
+use crate::policy::Policy;
+use crate::slot::{Body, Owner, Rev, Swapped, Verdict};
+use crate::store::Store;
+use crate::time::Clock;
+use crate::token::LeaseToken;
+
+/// Decides what becomes of requests with idempotency keys, against one store, under one
+/// [`Policy`]. Cheap to clone.
+///
+/// The methods without a suffix are for a blocking [`Store`]; those that end in `_async` are for
+/// an [`AsyncStore`](crate::AsyncStore).
+///
+/// ```
+/// use idemp::{Decision, Fingerprint, Idempotency, Key, MemoryStore, Scope};
+///
+/// let idem = Idempotency::new(MemoryStore::new());
+/// let scope = Scope::new(["user-1", "POST /api/video-tasks"])?;
+/// let key = Key::new("final-1769660861")?;
+/// let payload = Fingerprint::from_parts(1, [7; 32]); // in earnest: of the request
+///
+/// match idem.begin(&scope, &key, &payload)? {
+///     Decision::Miss(mut lease) => lease.finish(&"vt_4e80c173")?,
+///     other => panic!("a new key is a miss, not {other:?}"),
+/// }
+/// match idem.begin(&scope, &key, &payload)? {
+///     Decision::Hit(replay) => assert_eq!(replay.json::<String>()?, "vt_4e80c173"),
+///     other => panic!("the same again is a hit, not {other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Idempotency<S> {
+    pub(crate) shared: Arc<Shared<S>>,
+    pub(crate) policy: Policy,
+}
+
+/// What the clones of one [`Idempotency`] have in common.
+pub(crate) struct Shared<S> {
+    pub(crate) store: S,
+    entropy: Box<dyn Entropy>,
+    clock: Box<dyn Clock>,
+    observer: Option<Box<dyn Observer>>,
+    label: Option<Label>,
+    user_part: usize,
+    #[cfg(feature = "tokio")]
+    pub(crate) owners: crate::wait::Owners,
+    #[cfg(feature = "tokio")]
+    pub(crate) wakers: crate::wait::Wakers,
+}
+
+type Label = Box<dyn Fn(&[u8]) -> Option<String> + Send + Sync>;
+
+/// After an error of the store that may have been a broken connection, a question is put so many
+/// times more, at once. What the first one did is recognised.
+pub(crate) const REASKS: u8 = 1;
+
+impl<S> Idempotency<S> {
+    /// With the default policy and the system's clock and randomness.
+    #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+    #[must_use]
+    pub fn new(store: S) -> Self {
+        Builder::new(store).build()
+    }
+
+    /// Sets what differs from the defaults.
+    #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+    #[must_use]
+    pub fn builder(store: S) -> Builder<S> {
+        Builder::new(store)
+    }
+
+    /// The same store under another policy.
+    #[must_use]
+    pub fn with_policy(&self, policy: Policy) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            policy,
+        }
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.shared.store
+    }
+
+    pub(crate) fn begin_machine(&self, slot: SlotKey, fingerprint: &Fingerprint) -> Begin {
+        Begin::new(
+            slot,
+            *fingerprint,
+            self.policy,
+            Owner::from_bytes(self.shared.entropy.bytes()),
+        )
+    }
+
+    pub(crate) fn resolve_machine(&self, slot: SlotKey, resolution: Resolution) -> Resolve {
+        let id = Owner::from_bytes(self.shared.entropy.bytes());
+        Resolve::new(slot, resolution, self.policy, id)
+    }
+
+    /// Tells what was decided.
+    pub(crate) fn begun(&self, slot: &SlotKey, decision: &Result<Decision, Error>) {
+        if self.shared.observer.is_none() {
+            return;
+        }
+        match decision {
+            Ok(Decision::Miss(token)) => {
+                self.emit(
+                    slot,
+                    EventKind::Miss {
+                        attempt: token.attempt(),
+                    },
+                    None,
+                );
+            }
+            Ok(Decision::Hit(replay)) => self.emit(slot, EventKind::Hit, Some(&replay.outcome)),
+            Ok(Decision::Conflict) => self.emit(slot, EventKind::Conflict, None),
+            Ok(Decision::InProgress(other)) => {
+                let kind = EventKind::InProgress {
+                    remaining: other.remaining,
+                };
+                self.emit(slot, kind, other.published.as_ref());
+            }
+            Ok(Decision::Unknown) => self.emit(slot, EventKind::Unknown, None),
+            Ok(Decision::Expired) => self.emit(slot, EventKind::Expired, None),
+            Err(error) => self.failed(slot, error),
+        }
+    }
+
+    pub(crate) fn resolved(
+        &self,
+        resolved: Result<Resolved, Error>,
+        slot: &SlotKey,
+    ) -> Result<Resolved, Error> {
+        match &resolved {
+            Ok(Resolved::Done) => self.emit(slot, EventKind::Resolved, None),
+            Ok(_) => {}
+            Err(error) => self.failed(slot, error),
+        }
+        resolved
+    }
+
+    pub(crate) fn failed(&self, slot: &SlotKey, error: &Error) {
+        let message = match error {
+            Error::Store(StoreError::Timeout) => "store timed out",
+            Error::Store(StoreError::Full) => "store full",
+            Error::Store(_) => "store unavailable",
+            Error::Slot(_) => "record unreadable",
+            Error::Payload(_) => "payload not serialisable",
+        };
+        self.emit(slot, EventKind::Failed { message }, None);
+    }
+
+    pub(crate) fn emit(&self, slot: &SlotKey, kind: EventKind, outcome: Option<&Body>) {
+        let Some(observer) = &self.shared.observer else {
+            return;
+        };
+        // A hook that panics changes no result.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let label = self.shared.label.as_ref();
+            let task = label
+                .zip(outcome)
+                .and_then(|(label, outcome)| label(outcome));
+            let user_part = self.shared.user_part;
+            observer.on_event(&Event {
+                kind,
+                slot,
+                user_part,
+                task: task.as_deref(),
+            });
+        }));
+    }
+
+    /// Hands a reply to the machine. One that won ends it, so no revision is drawn for it.
+    pub(crate) fn replied<M: Machine>(&self, machine: &mut M, reply: Swapped) -> Step<M::Done> {
+        let fresh = if reply.verdict == Verdict::Won {
+            Rev::NIL
+        } else {
+            self.fresh()
+        };
+        machine.on_reply(reply, fresh)
+    }
+
+    pub(crate) fn fresh(&self) -> Rev {
+        Rev::from_bytes(self.shared.entropy.bytes())
+    }
+
+    pub(crate) fn now(&self) -> crate::time::Timestamp {
+        self.shared.clock.now()
+    }
+}
+
+impl<S: Store> Idempotency<S> {
+    /// Decides what becomes of the request with this scope, key and fingerprint.
+    ///
+    /// # Errors
+    /// [`Error`] where the store failed or a record cannot be read: then the outcome is unknown,
+    /// and nothing may be executed.
+    pub fn begin(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        fingerprint: &Fingerprint,
+    ) -> Result<Decision<Lease<S>>, Error> {
+        let slot = SlotKey::new(scope, key);
+        self.emit(&slot, EventKind::Check, None);
+        let asked_at = self.now();
+        let decision = flatten(self.drive(&mut self.begin_machine(slot.clone(), fingerprint)));
+        self.begun(&slot, &decision);
+        Ok(decision?.map(|token| Lease::new(self.clone(), Held::new(token, asked_at))))
+    }
+
+    /// Runs `work` once for this key and payload, and gives every repetition its value.
+    ///
+    /// Where `work` fails, the slot is released, so that the next request with this payload tries
+    /// again; where it cannot tell whether it had an effect, let it call
+    /// [`Lease::mark_unknown`] first.
+    ///
+    /// If the value cannot be stored because the store is down, it is returned all the same;
+    /// until the lease lapses nothing is executed again.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub fn run<T, E>(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        payload: &(impl Serialize + ?Sized),
+        work: impl FnOnce(&mut Lease<S>) -> Result<T, E>,
+    ) -> Result<T, RunError<E>>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let fingerprint = Fingerprint::of_value(payload).map_err(Error::Payload)?;
+        let mut lease = match self.begin(scope, key, &fingerprint)? {
+            Decision::Miss(lease) => lease,
+            other => return RunError::refused(other),
+        };
+        // Dropped on the way out, the lease releases.
+        let value = work(&mut lease).map_err(RunError::Work)?;
+        let finished = lease.finish(&value);
+        RunError::finished(value, finished)
+    }
+
+    /// Takes up a lease that was begun elsewhere. Dropped, it releases, unless it is detached.
+    #[must_use]
+    pub fn resume(&self, token: LeaseToken) -> Lease<S> {
+        Lease::new(self.clone(), Held::resumed(token, self.now()))
+    }
+
+    /// Settles a key whose outcome is unknown, or whose lease lapsed.
+    ///
+    /// # Errors
+    /// [`Error`] where the store failed or a record cannot be read: it may be repeated.
+    pub fn resolve(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        resolution: Resolution,
+    ) -> Result<Resolved, Error> {
+        let slot = SlotKey::new(scope, key);
+        let resolved = self.drive(&mut self.resolve_machine(slot.clone(), resolution));
+        self.resolved(flatten(resolved), &slot)
+    }
+
+    /// The blocking driver.
+    pub(crate) fn drive<M: Machine>(&self, machine: &mut M) -> Result<M::Done, StoreError> {
+        let mut errors = 0;
+        let mut step = machine.start(self.fresh());
+        loop {
+            step = match step {
+                Step::Done(done) => return Ok(done),
+                Step::Ask(swap) => match self.shared.store.swap(&swap) {
+                    Ok(reply) => self.replied(machine, reply),
+                    Err(StoreError::Unavailable(_)) if errors < REASKS => {
+                        errors += 1;
+                        machine.start(self.fresh())
+                    }
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+    }
+}
+
+pub(crate) fn flatten<T, E>(driven: Result<Result<T, E>, StoreError>) -> Result<T, Error>
+where
+    Error: From<E>,
+{
+    Ok(driven??)
+}
+
+impl<S> Clone for Idempotency<S> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            policy: self.policy,
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Idempotency<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idempotency")
+            .field("store", &self.shared.store)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes an [`Idempotency`].
+pub struct Builder<S> {
+    policy: Policy,
+    shared: Shared<S>,
+}
+
+impl<S> Builder<S> {
+    /// With the default policy and the system's clock and randomness.
+    #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+    #[must_use]
+    pub fn new(store: S) -> Self {
+        Self::with(
+            store,
+            crate::entropy::SystemEntropy,
+            crate::time::SystemClock::new(),
+        )
+    }
+
+    /// With this randomness and this monotonic clock: for tests, and where there is no system.
+    #[must_use]
+    pub fn with(store: S, entropy: impl Entropy + 'static, clock: impl Clock + 'static) -> Self {
+        let shared = Shared {
+            store,
+            entropy: Box::new(entropy),
+            clock: Box::new(clock),
+            observer: None,
+            label: None,
+            user_part: 0,
+            #[cfg(feature = "tokio")]
+            owners: Default::default(),
+            #[cfg(feature = "tokio")]
+            wakers: Default::default(),
+        };
+        Self {
+            policy: Policy::default(),
+            shared,
+        }
+    }
+
+    /// The policy; by default, replay for 24 hours.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Who is told the events; by default, nobody.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.shared.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Finds what an event calls `task` in an outcome or in interim state: usually an id that may
+    /// stand in a log.
+    #[must_use]
+    pub fn label(
+        mut self,
+        label: impl Fn(&[u8]) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.shared.label = Some(Box::new(label));
+        self
+    }
+
+    /// Which part of the scope an event calls `user`; by default the first, 0.
+    #[must_use]
+    pub fn user_part(mut self, index: usize) -> Self {
+        self.shared.user_part = index;
+        self
+    }
+
+    /// Makes it.
+    #[must_use]
+    pub fn build(self) -> Idempotency<S> {
+        Idempotency {
+            shared: Arc::new(self.shared),
+            policy: self.policy,
+        }
+    }
+}
+
+/// Why `run` has no value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError<E> {
+    /// The work failed, and the slot was released.
+    #[error("the work failed")]
+    Work(#[source] E),
+    /// The key was used with another payload.
+    #[error("the idempotency key was used with another payload")]
+    Conflict,
+    /// Somebody else is executing it; or did so after this owner's lease had lapsed.
+    #[error("the work is in progress elsewhere; ask again later")]
+    InProgress(InProgress),
+    /// It may have been executed, and the outcome is not known.
+    #[error("the outcome of an earlier attempt is unknown; it has to be resolved first")]
+    Unknown,
+    /// It was done, and its outcome is no longer kept.
+    #[error("the outcome of this key is no longer kept; use a new key")]
+    Expired,
+    /// The stored outcome is not of this type.
+    #[error("the stored outcome has another type")]
+    Outcome(#[source] serde_json::Error),
+    /// The work was done, but its value cannot be turned into JSON; duplicates are told that the
+    /// outcome is unknown.
+    #[error("the value of the work cannot be serialised")]
+    Value(#[source] serde_json::Error),
+    /// The store failed before the work: it was not run.
+    #[error(transparent)]
+    Idempotency(#[from] Error),
+}
+
+impl<E> RunError<E> {
+    pub(crate) fn refused<T: DeserializeOwned, L>(decision: Decision<L>) -> Result<T, Self> {
+        match decision {
+            Decision::Hit(replay) => replay.json().map_err(Self::Outcome),
+            Decision::Conflict => Err(Self::Conflict),
+            Decision::InProgress(other) => Err(Self::InProgress(other)),
+            Decision::Expired => Err(Self::Expired),
+            // A miss is not refused; should one get here, nothing is known of it.
+            Decision::Unknown | Decision::Miss(_) => Err(Self::Unknown),
+        }
+    }
+
+    pub(crate) fn finished<T: DeserializeOwned>(
+        value: T,
+        finished: Result<(), LeaseError>,
+    ) -> Result<T, Self> {
+        match finished {
+            Ok(()) => Ok(value),
+            Err(LeaseError::Value(error)) => Err(Self::Value(error)),
+            Err(LeaseError::Stale(stale)) => match stale.winner {
+                Some(winner) => winner.json().map_err(Self::Outcome),
+                None => Err(Self::InProgress(InProgress::unheard_of())),
+            },
+            // The work is done: its value is worth more than the store's word.
+            Err(LeaseError::Store(_) | LeaseError::Slot(_) | LeaseError::Ceiling) => Ok(value),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `cargo xtask bench`: the programs of `benches/`, built for release, one after the other.
+
+use crate::invocation::Invocation;
+use crate::{screen, toolchain, workspace};
+
+pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
+    let wanted = select(&workspace::programs("benches/src/bin"), arguments)?;
+    Invocation::new("cargo build --release -p idemp-benches --bins").run()?;
+    header();
+    for name in &wanted {
+        screen::title(name);
+        Invocation::new("cargo run --quiet --release -p idemp-benches --bin")
+            .arg(name)
+            .run()?;
+    }
+    Ok(())
+}
+
+/// The machine that the numbers belong to.
+fn header() {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let unknown = || "unknown".to_string();
+    screen::title("this machine");
+    println!("cpu    {}", processor().unwrap_or_else(unknown));
+    println!("cores  {cores}");
+    println!(
+        "rustc  {}",
+        toolchain::version("rustc").unwrap_or_else(unknown)
+    );
+}
+
+fn processor() -> Option<String> {
+    if let Ok(text) = std::fs::read_to_string("/proc/cpuinfo") {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        return line
+            .split_once(':')
+            .map(|(_, name)| name.trim().to_string());
+    }
+    let name = Invocation::new("sysctl -n machdep.cpu.brand_string")
+        .capture()
+        .ok()?;
+    Some(name.trim().to_string())
+}
+
+fn select(all: &[String], wanted: &[String]) -> Result<Vec<String>, String> {
+    if all.is_empty() {
+        return Err("there is no benchmark in benches/src/bin".to_string());
+    }
+    if let Some(unknown) = wanted.iter().find(|name| !all.contains(name)) {
+        return Err(format!(
+            "there is no benchmark `{unknown}`; there is {}",
+            all.join(", ")
+        ));
+    }
+    Ok(if wanted.is_empty() {
+        all.to_vec()
+    } else {
+        wanted.to_vec()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_benchmarks_run_unless_some_are_named() {
+        let all = ["begin".to_string(), "canonical".to_string()];
+        assert_eq!(select(&all, &[]).unwrap(), all);
+        assert_eq!(select(&all, &all[1..]).unwrap(), ["canonical"]);
+        let refusal = select(&all, &["finish".to_string()]).unwrap_err();
+        assert_eq!(
+            refusal,
+            "there is no benchmark `finish`; there is begin, canonical"
+        );
+        assert!(select(&[], &[]).is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! `cargo xtask doctor`: what is here, what is missing, and the command that gets it.
+
+use crate::toolchain::{self, Oldest, WASM};
+use crate::{screen, workspace};
+
+pub(crate) fn main(_: &[String]) -> Result<(), String> {
+    let promised = workspace::rust_version()?;
+    let findings = [
+        program("rustc", "everything", "see https://rustup.rs", &["rustc"]),
+        program(
+            "rustfmt",
+            "format",
+            "rustup component add rustfmt",
+            &["cargo-fmt"],
+        ),
+        program(
+            "clippy",
+            "lint",
+            "rustup component add clippy",
+            &["cargo-clippy"],
+        ),
+        program(
+            "C linker",
+            "everything",
+            "apt-get install gcc libc6-dev",
+            &["cc", "clang"],
+        ),
+        Finding {
+            tool: WASM.to_string(),
+            needed_for: "wasm",
+            found: toolchain::has_wasm_target().then(|| "target of the compiler".to_string()),
+            get: format!("rustup target add {WASM}"),
+        },
+        Finding {
+            tool: format!("rustc {promised}"),
+            needed_for: "msrv",
+            found: Oldest::here(&promised)?.map(|oldest| match oldest {
+                Oldest::Rustup(channel) => format!("rustup toolchain {channel}"),
+                Oldest::Rustc(path) => path.display().to_string(),
+            }),
+            get: format!("rustup toolchain install {promised}.0"),
+        },
+        Finding {
+            tool: "nightly".to_string(),
+            needed_for: "fuzz",
+            found: toolchain::installed("nightly"),
+            get: "rustup toolchain install nightly".to_string(),
+        },
+        program(
+            "cargo-fuzz",
+            "fuzz",
+            "cargo install cargo-fuzz --locked",
+            &["cargo-fuzz"],
+        ),
+        program(
+            "node",
+            "the Node bindings (planned)",
+            "apt-get install nodejs",
+            &["node"],
+        ),
+        program(
+            "chromium",
+            "tests in a browser (planned)",
+            "apt-get install chromium",
+            &["chromium", "chromium-browser", "google-chrome"],
+        ),
+        program(
+            "postgres",
+            "the PostgreSQL store (planned)",
+            "apt-get install postgresql",
+            &["postgres", "pg_ctlcluster"],
+        ),
+        program(
+            "redis",
+            "the Redis store (planned)",
+            "apt-get install redis-server",
+            &["redis-server", "valkey-server"],
+        ),
+        Finding {
+            tool: "published vectors".to_string(),
+            needed_for: "tests of the canonical form",
+            found: workspace::missing_vectors()
+                .is_none()
+                .then(|| "there".to_string()),
+            get: "name their folder in IDEMP_VECTORS".to_string(),
+        },
+    ];
+    let rows: Vec<Vec<String>> = findings.iter().map(Finding::row).collect();
+    println!("{}", screen::table(&rows));
+    Ok(())
+}
+
+struct Finding {
+    tool: String,
+    needed_for: &'static str,
+    found: Option<String>,
+    get: String,
+}
+
+impl Finding {
+    fn row(&self) -> Vec<String> {
+        let (mark, detail) = match &self.found {
+            Some(found) => (screen::green("here"), found.clone()),
+            None => (screen::yellow("missing"), format!("get it: {}", self.get)),
+        };
+        vec![
+            self.tool.clone(),
+            mark,
+            format!("for {}", self.needed_for),
+            detail,
+        ]
+    }
+}
+
+/// A program under any of its names.
+fn program(tool: &str, needed_for: &'static str, get: &str, names: &[&str]) -> Finding {
+    Finding {
+        tool: tool.to_string(),
+        needed_for,
+        found: names.iter().find_map(|name| toolchain::version(name)),
+        get: get.to_string(),
+    }
+}

@@ -1,0 +1,118 @@
+//! The workspace itself: its root, its files, its promises.
+
+use crate::invocation::Invocation;
+use std::path::{Path, PathBuf};
+
+/// The folder that holds `Cargo.toml` of the workspace, `xtask/` and all else.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace")
+}
+
+/// The text of a file of the workspace.
+pub(crate) fn read(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(root().join(path))
+        .map_err(|error| format!("cannot read {path}: {error}"))
+}
+
+/// Every file that git tracks and that is there, relative to the root.
+pub(crate) fn tracked_files() -> Result<Vec<String>, String> {
+    let listed = Invocation::new("git ls-files -z").capture()?;
+    let present = |path: &&str| !path.is_empty() && root().join(path).is_file();
+    Ok(listed
+        .split('\0')
+        .filter(present)
+        .map(String::from)
+        .collect())
+}
+
+/// Every Rust file below a folder, relative to the root, in order.
+pub(crate) fn rust_files(folder: &str) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    let mut open = vec![PathBuf::from(folder)];
+    while let Some(folder) = open.pop() {
+        let shown = folder.display().to_string();
+        let listing = std::fs::read_dir(root().join(&folder))
+            .map_err(|error| format!("cannot list {shown}: {error}"))?;
+        for item in listing {
+            let item = item.map_err(|error| format!("cannot list {shown}: {error}"))?;
+            let path = folder.join(item.file_name());
+            if root().join(&path).is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The names of the Rust files directly in a folder: its programs. Empty without the folder.
+pub(crate) fn programs(folder: &str) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(root().join(folder))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|item| item.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_string()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// The oldest Rust that the crates promise to build with, as `Cargo.toml` states it: `1.85`.
+pub(crate) fn rust_version() -> Result<String, String> {
+    let manifest = read("Cargo.toml")?;
+    stated_rust_version(&manifest)
+        .map(String::from)
+        .ok_or_else(|| "Cargo.toml states no rust-version".to_string())
+}
+
+/// Where the tests look for the published vectors (RFC 8785 and others), if that is not there.
+pub(crate) fn missing_vectors() -> Option<PathBuf> {
+    let folder = match std::env::var_os("IDEMP_VECTORS") {
+        Some(folder) => PathBuf::from(folder),
+        None => root().join("../shared/vectors"),
+    };
+    (!folder.is_dir()).then_some(folder)
+}
+
+fn stated_rust_version(manifest: &str) -> Option<&str> {
+    manifest.lines().find_map(|line| {
+        let value = line
+            .trim()
+            .strip_prefix("rust-version")?
+            .trim_start()
+            .strip_prefix('=')?;
+        Some(value.trim().trim_matches('"'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_promised_rust_is_read_from_the_manifest() {
+        let manifest = "[workspace.package]\nedition = \"2024\"\nrust-version = \"1.85\"\n";
+        assert_eq!(stated_rust_version(manifest), Some("1.85"));
+        assert_eq!(stated_rust_version("rust-version.workspace = true"), None);
+    }
+
+    #[test]
+    fn the_root_holds_the_index_and_git_tracks_it() {
+        assert!(
+            tracked_files()
+                .unwrap()
+                .contains(&"xtask/src/main.rs".to_string())
+        );
+        assert!(
+            rust_files("xtask/src")
+                .unwrap()
+                .contains(&"xtask/src/main.rs".to_string())
+        );
+    }
+}
