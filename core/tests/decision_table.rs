@@ -163,7 +163,7 @@ fn a_begin_whose_answer_was_lost_finds_its_lease_and_its_limits() {
         (token.attempt(), token.lease_until().as_millis()),
         (1, 10_100)
     );
-    assert_eq!(story.begin_as(BOB, SAME).is_miss(), false);
+    assert!(!story.begin_as(BOB, SAME).is_miss());
     // The ceiling still counts from the grant.
     let token = story.wait(90).held(&token, Verb::Renew);
     let token = story.wait(90).held(&token, Verb::Renew);

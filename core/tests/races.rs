@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use idemp::{Clock, Key, Lapse, MemoryStore, Policy, Scope, SlotKey, Store, Timestamp};
+use idemp_interleavings::event::{Budget, Event, Mirror, Setup};
 use idemp_interleavings::mutant::Mutant;
 use idemp_interleavings::probe::probe;
-use idemp_interleavings::world::{Budget, Event, Mirror, Setup, Sight, Told, World};
+use idemp_interleavings::told::{Sight, Told};
+use idemp_interleavings::world::World;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 

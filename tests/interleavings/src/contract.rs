@@ -198,6 +198,11 @@ impl Contract {
         busy.is_some_and(|kept| kept.lease_until <= now)
     }
 
+    /// Whether an owner or an operator vacated the slot in this very millisecond.
+    pub fn was_vacated_at(&self, now: u64) -> bool {
+        self.kept.is_none() && self.ended_at == now
+    }
+
     /// The store's clock was set back.
     pub fn clock_went_back(&mut self) {
         self.clock_went_back = true;

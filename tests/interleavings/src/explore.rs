@@ -5,8 +5,10 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use crate::contract::{Breach, Stands};
+use crate::event::{Event, Setup};
 use crate::probe::probe;
-use crate::world::{Event, Setup, Sight, Told, World};
+use crate::told::{Sight, Told};
+use crate::world::World;
 
 /// What a search found.
 #[derive(Debug)]

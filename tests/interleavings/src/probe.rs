@@ -2,8 +2,11 @@
 
 use idemp::{Begin, Decision, Head, Machine, Rev, Slot, Step, Timestamp, apply};
 
+use crate::client::{fingerprint, owner_token};
 use crate::contract::{Breach, Stands};
-use crate::world::{Place, Setup, Told, World, fingerprint, owner_token};
+use crate::event::Setup;
+use crate::told::Told;
+use crate::world::{Place, World};
 
 /// Asks in every way that a client could ask now, at the lapse of the lease, and at the end of
 /// the retention. The answers are judged by the contract (S4 to S8, S10); what is due at the

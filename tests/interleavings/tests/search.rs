@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use idemp::{Key, Lapse, Policy, Scope, SlotKey, Usage};
+use idemp_interleavings::event::{Budget, Setup};
 use idemp_interleavings::explore::{Found, explore};
 use idemp_interleavings::mutant::Mutant;
-use idemp_interleavings::world::{Budget, Setup, Sight};
+use idemp_interleavings::told::Sight;
 
 const USES: [(Usage, Lapse); 4] = [
     (Usage::Replay, Lapse::Takeover),
@@ -63,12 +64,13 @@ fn messages(uses: (Usage, Lapse), lost: u8, late: u8, time: u8) -> Setup {
     setup(uses, 2, 1, budget)
 }
 
-/// Each client begins twice, may crash in between, and an operator may settle the slot.
+/// Each client begins twice and may crash in between; where a lapse fences an operator may settle
+/// the slot.
 fn crashes(uses: (Usage, Lapse), begins: u8, time: u8) -> Setup {
     let budget = Budget {
         crashes: 1,
         time,
-        resolved: u8::from(uses.1 == Lapse::Fence),
+        resolved: u8::from(uses == (Usage::Replay, Lapse::Fence)),
         ..Budget::default()
     };
     setup(uses, 2, begins, budget)
@@ -98,12 +100,11 @@ fn searches() -> Vec<(String, Setup)> {
             };
             all.push((format!("{usage}, {lapse}: {what}"), setup));
         };
-        match uses.0 {
-            Usage::Replay => push("a lost and a late message", messages(uses, 1, 1, 2)),
-            Usage::WhileActive => {
-                push("a lost message", messages(uses, 1, 0, 3));
-                push("a late message", messages(uses, 0, 1, 3));
-            }
+        if uses == USES[0] {
+            push("a lost and a late message", messages(uses, 1, 1, 2));
+        } else {
+            push("a lost message", messages(uses, 1, 0, 3));
+            push("a late message", messages(uses, 0, 1, 3));
         }
         push("crashes, begun twice", crashes(uses, 2, 2));
         if nightly() {
