@@ -1,24 +1,23 @@
 //! The async driver of [`Idempotency`], and [`AsyncLease`], its guard.
 
 use std::fmt;
-use std::future::Future;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+use crate::body::Body;
 use crate::decision::Decision;
 use crate::error::{Error, LeaseError, StoreError};
 use crate::event::EventKind;
 use crate::fingerprint::Fingerprint;
-use crate::finish::{Resolution, Resolved, Verb};
-use crate::idempotency::{Idempotency, REASKS, RunError, flatten};
+use crate::finish::Verb;
+use crate::idempotency::{Idempotency, REASKS, flatten};
 use crate::key::{Key, Scope, SlotKey};
 use crate::lease::{Held, json};
 use crate::machine::{Machine, Step};
-use crate::slot::Body;
+use crate::resolve::{Resolution, Resolved};
 use crate::store::AsyncStore;
 use crate::token::LeaseToken;
 
@@ -54,61 +53,6 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
             self.drive_async(&mut self.begin_machine(slot.clone(), fingerprint))
                 .await,
         )
-    }
-
-    /// Runs `work` once for this key and payload, and gives every repetition its value: see
-    /// [`Idempotency::run`].
-    ///
-    /// With the feature `tokio` the lease is kept alive while the work runs, and released if the
-    /// future is dropped.
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub async fn run_async<T, E, W>(
-        &self,
-        scope: &Scope,
-        key: &Key,
-        payload: &(impl Serialize + ?Sized),
-        work: impl FnOnce(LeaseHandle<S>) -> W,
-    ) -> Result<T, RunError<E>>
-    where
-        T: Serialize + DeserializeOwned,
-        W: Future<Output = Result<T, E>>,
-    {
-        let fingerprint = Fingerprint::of_value(payload).map_err(Error::Payload)?;
-        let decision = self.begin_async(scope, key, &fingerprint).await?;
-        self.run_decided(decision, work).await
-    }
-
-    pub(crate) async fn run_decided<T, E, W>(
-        &self,
-        decision: Decision<AsyncLease<S>>,
-        work: impl FnOnce(LeaseHandle<S>) -> W,
-    ) -> Result<T, RunError<E>>
-    where
-        T: Serialize + DeserializeOwned,
-        W: Future<Output = Result<T, E>>,
-    {
-        #[cfg_attr(not(feature = "tokio"), allow(unused_mut))]
-        let mut lease = match decision {
-            Decision::Miss(lease) => lease,
-            other => return RunError::refused(other),
-        };
-        #[cfg(feature = "tokio")]
-        lease.keep_alive();
-        match work(lease.handle()).await {
-            Ok(value) => {
-                let finished = lease.finish(&value).await;
-                RunError::finished(value, finished)
-            }
-            Err(error) => {
-                if !lease.held().settled {
-                    // Where this fails the lease lapses; the observer was told.
-                    let _ = lease.release().await;
-                }
-                Err(RunError::Work(error))
-            }
-        }
     }
 
     /// Takes up a lease that was begun elsewhere. Dropped, it releases, unless it is detached.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::body::Body;
 use crate::decision::{Decision, InProgress, Replay};
 use crate::error::SlotError;
 use crate::fingerprint::Fingerprint;
@@ -14,7 +15,7 @@ use crate::head::{Record, State, first_fence};
 use crate::key::SlotKey;
 use crate::machine::{Machine, Step};
 use crate::policy::{Lapse, Policy};
-use crate::slot::{Body, Expect, NewSlot, Owner, Put, Rev, Slot, Swap, Swapped, Verdict};
+use crate::slot::{Expect, NewSlot, Owner, Put, Rev, Slot, Swap, Swapped, Verdict};
 use crate::time::Timestamp;
 use crate::token::{LeaseToken, Published};
 

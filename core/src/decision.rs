@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::slot::Body;
+use crate::body::Body;
 use crate::token::LeaseToken;
 
 /// What becomes of a request. An error instead of a decision means that the store failed and that

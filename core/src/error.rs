@@ -2,9 +2,9 @@
 
 use thiserror::Error;
 
+use crate::body::Body;
 use crate::finish::Stale;
 use crate::head::VERSION;
-use crate::slot::Body;
 
 /// What any error of a store may bring along.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;

@@ -14,7 +14,7 @@ use thiserror::Error;
 pub use builder::FingerprintBuilder;
 
 use crate::canonical::{self, CanonicalError, NumberMode};
-use crate::key::hex;
+use crate::hex::hex;
 
 /// A versioned SHA-256 over the canonical request.
 ///

@@ -197,7 +197,7 @@ mod tests {
     /// A change here changes what is stored: it needs a new version, and the old one still read.
     #[test]
     fn the_encoding_of_version_1_is_as_it_was() {
-        let head = crate::key::hex(record().encode().as_bytes());
+        let head = crate::hex::hex(record().encode().as_bytes());
         let expected = [
             "01",
             "11",

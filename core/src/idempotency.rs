@@ -4,21 +4,21 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use crate::begin::Begin;
-use crate::decision::{Decision, InProgress};
+use crate::body::Body;
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+use crate::builder::Builder;
+use crate::decision::Decision;
 use crate::entropy::Entropy;
-use crate::error::{Error, LeaseError, StoreError};
+use crate::error::{Error, StoreError};
 use crate::event::{Event, EventKind, Observer};
 use crate::fingerprint::Fingerprint;
-use crate::finish::{Resolution, Resolve, Resolved};
 use crate::key::{Key, Scope, SlotKey};
 use crate::lease::{Held, Lease};
 use crate::machine::{Machine, Step};
 use crate::policy::Policy;
-use crate::slot::{Body, Owner, Rev, Swapped, Verdict};
+use crate::resolve::{Resolution, Resolve, Resolved};
+use crate::slot::{Owner, Rev, Swapped, Verdict};
 use crate::store::Store;
 use crate::time::Clock;
 use crate::token::LeaseToken;
@@ -55,18 +55,18 @@ pub struct Idempotency<S> {
 /// What the clones of one [`Idempotency`] have in common.
 pub(crate) struct Shared<S> {
     pub(crate) store: S,
-    entropy: Box<dyn Entropy>,
-    clock: Box<dyn Clock>,
-    observer: Option<Box<dyn Observer>>,
-    label: Option<Label>,
-    user_part: usize,
+    pub(crate) entropy: Box<dyn Entropy>,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) observer: Option<Box<dyn Observer>>,
+    pub(crate) label: Option<Label>,
+    pub(crate) user_part: usize,
     #[cfg(feature = "tokio")]
     pub(crate) owners: crate::wait::Owners,
     #[cfg(feature = "tokio")]
     pub(crate) wakers: crate::wait::Wakers,
 }
 
-type Label = Box<dyn Fn(&[u8]) -> Option<String> + Send + Sync>;
+pub(crate) type Label = Box<dyn Fn(&[u8]) -> Option<String> + Send + Sync>;
 
 /// After an error of the store that may have been a broken connection, a question is put so many
 /// times more, at once. What the first one did is recognised.
@@ -234,38 +234,6 @@ impl<S: Store> Idempotency<S> {
         Ok(decision?.map(|token| Lease::new(self.clone(), Held::new(token, asked_at))))
     }
 
-    /// Runs `work` once for this key and payload, and gives every repetition its value.
-    ///
-    /// Where `work` fails, the slot is released, so that the next request with this payload tries
-    /// again; where it cannot tell whether it had an effect, let it call
-    /// [`Lease::mark_unknown`] first.
-    ///
-    /// If the value cannot be stored because the store is down, it is returned all the same;
-    /// until the lease lapses nothing is executed again.
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub fn run<T, E>(
-        &self,
-        scope: &Scope,
-        key: &Key,
-        payload: &(impl Serialize + ?Sized),
-        work: impl FnOnce(&mut Lease<S>) -> Result<T, E>,
-    ) -> Result<T, RunError<E>>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        let fingerprint = Fingerprint::of_value(payload).map_err(Error::Payload)?;
-        let mut lease = match self.begin(scope, key, &fingerprint)? {
-            Decision::Miss(lease) => lease,
-            other => return RunError::refused(other),
-        };
-        // Dropped on the way out, the lease releases.
-        let value = work(&mut lease).map_err(RunError::Work)?;
-        let finished = lease.finish(&value);
-        RunError::finished(value, finished)
-    }
-
     /// Takes up a lease that was begun elsewhere. Dropped, it releases, unless it is detached.
     #[must_use]
     pub fn resume(&self, token: LeaseToken) -> Lease<S> {
@@ -329,146 +297,5 @@ impl<S: fmt::Debug> fmt::Debug for Idempotency<S> {
             .field("store", &self.shared.store)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
-    }
-}
-
-/// Makes an [`Idempotency`].
-pub struct Builder<S> {
-    policy: Policy,
-    shared: Shared<S>,
-}
-
-impl<S> Builder<S> {
-    /// With the default policy and the system's clock and randomness.
-    #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
-    #[must_use]
-    pub fn new(store: S) -> Self {
-        Self::with(
-            store,
-            crate::entropy::SystemEntropy,
-            crate::time::SystemClock::new(),
-        )
-    }
-
-    /// With this randomness and this monotonic clock: for tests, and where there is no system.
-    #[must_use]
-    pub fn with(store: S, entropy: impl Entropy + 'static, clock: impl Clock + 'static) -> Self {
-        let shared = Shared {
-            store,
-            entropy: Box::new(entropy),
-            clock: Box::new(clock),
-            observer: None,
-            label: None,
-            user_part: 0,
-            #[cfg(feature = "tokio")]
-            owners: Default::default(),
-            #[cfg(feature = "tokio")]
-            wakers: Default::default(),
-        };
-        Self {
-            policy: Policy::default(),
-            shared,
-        }
-    }
-
-    /// The policy; by default, replay for 24 hours.
-    #[must_use]
-    pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
-        self
-    }
-
-    /// Who is told the events; by default, nobody.
-    #[must_use]
-    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.shared.observer = Some(Box::new(observer));
-        self
-    }
-
-    /// Finds what an event calls `task` in an outcome or in interim state: usually an id that may
-    /// stand in a log.
-    #[must_use]
-    pub fn label(
-        mut self,
-        label: impl Fn(&[u8]) -> Option<String> + Send + Sync + 'static,
-    ) -> Self {
-        self.shared.label = Some(Box::new(label));
-        self
-    }
-
-    /// Which part of the scope an event calls `user`; by default the first, 0.
-    #[must_use]
-    pub fn user_part(mut self, index: usize) -> Self {
-        self.shared.user_part = index;
-        self
-    }
-
-    /// Makes it.
-    #[must_use]
-    pub fn build(self) -> Idempotency<S> {
-        Idempotency {
-            shared: Arc::new(self.shared),
-            policy: self.policy,
-        }
-    }
-}
-
-/// Why `run` has no value.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError<E> {
-    /// The work failed, and the slot was released.
-    #[error("the work failed")]
-    Work(#[source] E),
-    /// The key was used with another payload.
-    #[error("the idempotency key was used with another payload")]
-    Conflict,
-    /// Somebody else is executing it; or did so after this owner's lease had lapsed.
-    #[error("the work is in progress elsewhere; ask again later")]
-    InProgress(InProgress),
-    /// It may have been executed, and the outcome is not known.
-    #[error("the outcome of an earlier attempt is unknown; it has to be resolved first")]
-    Unknown,
-    /// It was done, and its outcome is no longer kept.
-    #[error("the outcome of this key is no longer kept; use a new key")]
-    Expired,
-    /// The stored outcome is not of this type.
-    #[error("the stored outcome has another type")]
-    Outcome(#[source] serde_json::Error),
-    /// The work was done, but its value cannot be turned into JSON; duplicates are told that the
-    /// outcome is unknown.
-    #[error("the value of the work cannot be serialised")]
-    Value(#[source] serde_json::Error),
-    /// The store failed before the work: it was not run.
-    #[error(transparent)]
-    Idempotency(#[from] Error),
-}
-
-impl<E> RunError<E> {
-    pub(crate) fn refused<T: DeserializeOwned, L>(decision: Decision<L>) -> Result<T, Self> {
-        match decision {
-            Decision::Hit(replay) => replay.json().map_err(Self::Outcome),
-            Decision::Conflict => Err(Self::Conflict),
-            Decision::InProgress(other) => Err(Self::InProgress(other)),
-            Decision::Expired => Err(Self::Expired),
-            // A miss is not refused; should one get here, nothing is known of it.
-            Decision::Unknown | Decision::Miss(_) => Err(Self::Unknown),
-        }
-    }
-
-    pub(crate) fn finished<T: DeserializeOwned>(
-        value: T,
-        finished: Result<(), LeaseError>,
-    ) -> Result<T, Self> {
-        match finished {
-            Ok(()) => Ok(value),
-            Err(LeaseError::Value(error)) => Err(Self::Value(error)),
-            Err(LeaseError::Stale(stale)) => match stale.winner {
-                Some(winner) => winner.json().map_err(Self::Outcome),
-                None => Err(Self::InProgress(InProgress::unheard_of())),
-            },
-            // The work is done: its value is worth more than the store's word.
-            Err(LeaseError::Store(_) | LeaseError::Slot(_) | LeaseError::Ceiling) => Ok(value),
-        }
     }
 }

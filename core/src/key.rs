@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use thiserror::Error;
 
+use crate::body::joined;
+use crate::hex::{from_hex, hex};
+
 /// The caller's idempotency key: the value of an `Idempotency-Key` header, or a natural key such
 /// as a file name.
 ///
@@ -203,7 +206,7 @@ impl Serialize for SlotKey {
 
 impl<'de> Deserialize<'de> for SlotKey {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let bytes = crate::slot::from_hex(from)?;
+        let bytes = from_hex(from)?;
         Self::from_bytes(&bytes).map_err(serde::de::Error::custom)
     }
 }
@@ -263,37 +266,6 @@ impl fmt::Debug for RedactedDebug<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
-}
-
-/// The parts behind each other, in one allocation.
-pub(crate) fn joined(parts: &[&[u8]]) -> Arc<[u8]> {
-    let length = parts.iter().map(|part| part.len()).sum();
-    let mut shared: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
-    if let Some(mut rest) = Arc::get_mut(&mut shared) {
-        for part in parts {
-            let (place, behind) = rest.split_at_mut(part.len());
-            place.copy_from_slice(part);
-            rest = behind;
-        }
-    }
-    shared
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
-        .map(char::from)
-        .collect()
-}
-
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
-    let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?))
-        .collect()
 }
 
 fn check(text: &str, limit: usize) -> Result<(), KeyError> {

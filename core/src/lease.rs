@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::body::Body;
 use crate::error::{Error, LeaseError};
 use crate::event::EventKind;
 use crate::finish::{LeaseCall, LeaseReply, Verb};
 use crate::idempotency::{Idempotency, flatten};
 use crate::policy::Usage;
-use crate::slot::Body;
 use crate::store::Store;
 use crate::time::Timestamp;
 use crate::token::LeaseToken;

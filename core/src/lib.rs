@@ -47,6 +47,8 @@
 
 mod asynchronous;
 mod begin;
+mod body;
+mod builder;
 mod canonical;
 mod decision;
 mod entropy;
@@ -55,6 +57,7 @@ mod event;
 mod fingerprint;
 mod finish;
 mod head;
+mod hex;
 pub mod http;
 mod idempotency;
 #[cfg(feature = "tokio")]
@@ -64,6 +67,8 @@ mod lease;
 mod machine;
 mod memory;
 mod policy;
+mod resolve;
+mod run;
 mod slot;
 mod store;
 pub mod testing;
@@ -74,6 +79,8 @@ mod wait;
 
 pub use asynchronous::{AsyncLease, LeaseHandle};
 pub use begin::Begin;
+pub use body::Body;
+pub use builder::Builder;
 pub use canonical::{
     CanonicalError, CanonicalErrorKind, MAX_DEPTH, NumberMode, PointerError, canonicalize,
 };
@@ -84,14 +91,16 @@ pub use error::{Cause, Error, LeaseError, SlotError, StoreError};
 pub use event::TracingObserver;
 pub use event::{Event, EventKind, Observer};
 pub use fingerprint::{Fingerprint, FingerprintBuilder, FingerprintFormatError};
-pub use finish::{LeaseCall, LeaseReply, Resolution, Resolve, Resolved, Stale, Verb};
-pub use idempotency::{Builder, Idempotency, RunError};
+pub use finish::{LeaseCall, LeaseReply, Stale, Verb};
+pub use idempotency::Idempotency;
 pub use key::{Key, KeyError, Scope, SlotKey};
 pub use lease::Lease;
 pub use machine::{Machine, Step};
 pub use memory::MemoryStore;
 pub use policy::{Lapse, Policy, PolicyBuilder, PolicyError, Usage};
-pub use slot::{Body, Expect, Head, NewSlot, Owner, Put, Rev, Slot, Swap, Swapped, Verdict, apply};
+pub use resolve::{Resolution, Resolve, Resolved};
+pub use run::RunError;
+pub use slot::{Expect, Head, NewSlot, Owner, Put, Rev, Slot, Swap, Swapped, Verdict, apply};
 #[cfg(feature = "tokio")]
 pub use store::OnBlockingThreads;
 pub use store::{AsyncStore, InPlace, MaybeSend, Store};

@@ -19,9 +19,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use crate::body::{Body, joined};
 use crate::error::StoreError;
-use crate::key::joined;
-use crate::slot::{Body, Head, Rev, Slot, Swap, Swapped, Verdict, apply};
+use crate::slot::{Head, Rev, Slot, Swap, Swapped, Verdict, apply};
 use crate::store::{AsyncStore, MaybeSend, Store};
 use crate::time::{Clock, Timestamp};
 

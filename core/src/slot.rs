@@ -23,13 +23,13 @@
 //! clock does.
 
 use std::fmt;
-use std::ops::Deref;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::key::{SlotKey, hex, unhex};
+use crate::body::Body;
+use crate::hex::{from_hex, hex};
+use crate::key::SlotKey;
 use crate::time::{Timestamp, as_millis};
 
 /// What lies in a slot. A store interprets `rev`, `lease_until` and `gone_at`, nothing else.
@@ -300,111 +300,6 @@ impl<'de> Deserialize<'de> for Head {
     }
 }
 
-/// Bytes that are shared, never copied: an outcome, or interim state. `Debug` shows the length.
-#[derive(Clone, Default)]
-pub struct Body {
-    shared: Option<Arc<[u8]>>,
-    start: u32,
-    end: u32,
-}
-
-impl Body {
-    /// A part of shared bytes.
-    ///
-    /// # Panics
-    /// Where the range lies outside of `shared`, or `shared` is 4 GiB long or longer.
-    #[must_use]
-    pub fn part(shared: Arc<[u8]>, range: std::ops::Range<usize>) -> Self {
-        assert!(
-            range.start <= range.end && range.end <= shared.len(),
-            "the range lies outside"
-        );
-        assert!(
-            u32::try_from(shared.len()).is_ok(),
-            "a body is shorter than 4 GiB"
-        );
-        assert!(
-            u32::try_from(shared.len()).is_ok(),
-            "a body is shorter than 4 GiB"
-        );
-        Self {
-            shared: Some(shared),
-            start: range.start as u32,
-            end: range.end as u32,
-        }
-    }
-}
-
-impl Deref for Body {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.shared.as_ref().map_or(&[], |shared| {
-            &shared[self.start as usize..self.end as usize]
-        })
-    }
-}
-
-impl AsRef<[u8]> for Body {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
-impl PartialEq for Body {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}
-
-impl Eq for Body {}
-
-impl From<Arc<[u8]>> for Body {
-    fn from(shared: Arc<[u8]>) -> Self {
-        let all = 0..shared.len();
-        Self::part(shared, all)
-    }
-}
-
-impl From<&[u8]> for Body {
-    fn from(bytes: &[u8]) -> Self {
-        if bytes.is_empty() {
-            Self::default()
-        } else {
-            Arc::<[u8]>::from(bytes).into()
-        }
-    }
-}
-
-impl From<Vec<u8>> for Body {
-    fn from(bytes: Vec<u8>) -> Self {
-        bytes.as_slice().into()
-    }
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Body({} bytes)", self.len())
-    }
-}
-
-impl Serialize for Body {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&hex(self))
-    }
-}
-
-impl<'de> Deserialize<'de> for Body {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from_hex(from).map(Self::from)
-    }
-}
-
-pub(crate) fn from_hex<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-    let text = std::borrow::Cow::<'_, str>::deserialize(from)?;
-    unhex(&text).ok_or_else(|| serde::de::Error::custom("expected hex digits"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -528,6 +423,8 @@ mod tests {
             serde_json::from_str::<Option<Slot>>(&json).unwrap(),
             filled()
         );
-        assert!(serde_json::from_str::<Body>("\"é0\"").is_err());
+        for text in ["\"é0\"", "\"0\"", "\"0g\""] {
+            assert!(serde_json::from_str::<Body>(text).is_err());
+        }
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::body::Body;
 use crate::fingerprint::Fingerprint;
 use crate::head::Record;
 use crate::key::SlotKey;
 use crate::policy::Policy;
-use crate::slot::{Body, Owner, Rev, Slot};
+use crate::slot::{Owner, Rev, Slot};
 use crate::time::Timestamp;
 
 /// The exclusive right to execute, as plain data.

@@ -1,22 +1,19 @@
 //! Waiting: for somebody else's outcome, and for the owners of this process to be done.
 
-use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::asynchronous::{AsyncLease, LeaseHandle};
+use crate::asynchronous::AsyncLease;
 use crate::decision::{Decision, InProgress};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::fingerprint::Fingerprint;
-use crate::idempotency::{Idempotency, RunError};
+use crate::idempotency::Idempotency;
 use crate::key::{Key, Scope, SlotKey};
 use crate::lease::Held;
 use crate::store::AsyncStore;
@@ -96,28 +93,6 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
             let lease = |token| AsyncLease::new(self.clone(), Held::new(token, asked_at));
             return Ok(decision?.map(lease));
         }
-    }
-
-    /// Like [`Idempotency::run_async`], but a duplicate waits for the value of the execution that
-    /// is under way, at most for `limit`.
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub async fn run_waiting<T, E, W>(
-        &self,
-        scope: &Scope,
-        key: &Key,
-        payload: &(impl Serialize + ?Sized),
-        limit: Duration,
-        work: impl FnOnce(LeaseHandle<S>) -> W,
-    ) -> Result<T, RunError<E>>
-    where
-        T: Serialize + DeserializeOwned,
-        W: Future<Output = Result<T, E>>,
-    {
-        let fingerprint = Fingerprint::of_value(payload).map_err(Error::Payload)?;
-        let decision = self.begin_waiting(scope, key, &fingerprint, limit).await?;
-        self.run_decided(decision, work).await
     }
 
     /// Returns when no [`AsyncLease`] is alive and no release is under way: for a graceful

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::key::hex;
+use crate::hex::hex;
 
 /// The id of one request, for error answers and logs. It names the present request, never the
 /// first one under a key.
