@@ -150,3 +150,23 @@ async fn the_answer_is_stored_before_it_goes_out() {
         ["CHECK", "MISS", "STORE START", "STORED"]
     );
 }
+
+#[tokio::test]
+async fn a_replay_says_its_length_without_a_server() {
+    let inner = service_fn(|_: Request<Body<Full<Bytes>>>| {
+        let answer = Response::new(Full::new(Bytes::from_static(b"done")));
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    let service = ServiceBuilder::new()
+        .layer(IdempotencyLayer::unscoped(Rig::new().idem))
+        .service(inner);
+    for length in [None, Some("4")] {
+        let answer = service
+            .clone()
+            .oneshot(post("ada", "k", "{}"))
+            .await
+            .unwrap();
+        let stated = answer.headers().get("content-length");
+        assert_eq!(stated.map(|value| value.to_str().unwrap()), length);
+    }
+}
