@@ -144,3 +144,47 @@ impl<B: http_body::Body> fmt::Debug for Body<B> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Body as _;
+    use http_body_util::Full;
+
+    fn begun(frames: [Result<Frame<Bytes>, &'static str>; 2], rest: bool) -> Body<Rest> {
+        let rest = rest.then(|| Box::pin(Rest(Full::from("rest"))));
+        let frames = frames.into();
+        Body::begun(Begun { frames, rest })
+    }
+
+    /// A body whose errors are texts.
+    struct Rest(Full<Bytes>);
+
+    impl http_body::Body for Rest {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
+            Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.0.size_hint()
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_begun_body_is_what_was_read_and_what_is_left() {
+        let data = || Ok(Frame::data(Bytes::from_static(b"read")));
+        let whole = begun([data(), data()], true);
+        assert_eq!(whole.size_hint().exact(), Some(12));
+        assert!(!whole.is_end_stream());
+        assert_eq!(begun([data(), data()], false).size_hint().exact(), Some(8));
+        let broken = begun([data(), Err("broken")], false).size_hint();
+        assert_eq!((broken.lower(), broken.upper()), (4, None));
+    }
+}

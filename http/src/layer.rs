@@ -219,7 +219,8 @@ impl<S> IdempotencyLayer<S> {
     /// Where the store cannot be reached, **execute all the same, without protection**: a retry
     /// is executed again. By default such requests are refused with 503.
     ///
-    /// A record that cannot be read is no such case: it always blocks.
+    /// A record that cannot be read, and a store that is closed or damaged, are no such case: they
+    /// always block.
     #[must_use]
     pub fn fail_open(mut self) -> Self {
         self.rules_mut().fail_open = true;

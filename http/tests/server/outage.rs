@@ -5,8 +5,11 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::routing::post as on_post;
 use idemp::testing::Fault;
-use idemp::{Fingerprint, Key, MemoryStore, Policy, Scope};
-use idemp_tower::Execution;
+use idemp::{
+    AsyncStore, Expect, Fingerprint, Head, Idempotency, Key, MemoryStore, NewSlot, Policy, Put,
+    Rev, Scope, SlotKey, Store, StoreError, Swap, Swapped,
+};
+use idemp_tower::{Execution, IdempotencyLayer};
 
 use crate::harness::{Counter, Gate, Rig, Server};
 
@@ -188,4 +191,47 @@ async fn a_stored_response_that_cannot_be_read_blocks_and_is_not_shown() {
         assert!(!answer.text().contains("secret"));
         assert_eq!(counter.count(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_blocks_even_where_the_layer_fails_open() {
+    let (rig, counter) = (Rig::new(), Counter::default());
+    let server = rig.serve(rig.layer().fail_open(), counter.handler()).await;
+    let (scope, key) = (Scope::new(["ada"]).unwrap(), Key::new("k").unwrap());
+    let junk = NewSlot {
+        rev: Rev::from_bytes([1; 16]),
+        lease_for: SOON,
+        keep_for: Duration::from_secs(60),
+        head: Head::from_bytes(b"secret junk").unwrap(),
+        body: (&b"secret"[..]).into(),
+    };
+    let swap = Swap {
+        slot: SlotKey::new(&scope, &key),
+        expect: Expect::Vacant,
+        put: Put::Slot(junk),
+    };
+    Store::swap(rig.store.store(), &swap).unwrap();
+    let answer = server.post("ada", "k", "{}").await;
+    assert_eq!(answer.code(), "IDEMPOTENCY_STORE_UNAVAILABLE");
+    assert!(!answer.text().contains("secret"));
+    assert_eq!(counter.count(), 0);
+}
+
+#[tokio::test]
+async fn a_store_that_is_damaged_blocks_even_where_the_layer_fails_open() {
+    struct Damaged;
+    impl AsyncStore for Damaged {
+        async fn swap(&self, _: &Swap) -> Result<Swapped, StoreError> {
+            Err(StoreError::Corrupt(None))
+        }
+    }
+    let counter = Counter::default();
+    let layer = IdempotencyLayer::unscoped(Idempotency::new(Damaged)).fail_open();
+    let router = axum::Router::new()
+        .route("/tasks", counter.handler())
+        .layer(layer);
+    let server = Server::start(router).await;
+    let answer = server.post("ada", "k", "{}").await;
+    assert_eq!(answer.code(), "IDEMPOTENCY_STORE_UNAVAILABLE");
+    assert_eq!(counter.count(), 0);
 }

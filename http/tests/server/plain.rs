@@ -16,7 +16,7 @@ use idemp_tower::{Body, IdempotencyLayer};
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
-use crate::harness::{Counter, Rig, Server, exchange, post};
+use crate::harness::{Counter, Held, PATIENCE, Rig, Server, exchange, post};
 
 #[tokio::test]
 async fn one_route_has_the_layer_and_another_has_not() {
@@ -149,4 +149,57 @@ async fn the_answer_is_stored_before_it_goes_out() {
         *seen.lock().unwrap(),
         ["CHECK", "MISS", "STORE START", "STORED"]
     );
+}
+
+#[tokio::test]
+async fn a_replay_says_its_length_without_a_server() {
+    let inner = service_fn(|_: Request<Body<Full<Bytes>>>| {
+        let answer = Response::new(Full::new(Bytes::from_static(b"done")));
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    let service = ServiceBuilder::new()
+        .layer(IdempotencyLayer::unscoped(Rig::new().idem))
+        .service(inner);
+    for length in [None, Some("4")] {
+        let answer = service
+            .clone()
+            .oneshot(post("ada", "k", "{}"))
+            .await
+            .unwrap();
+        let stated = answer.headers().get("content-length");
+        assert_eq!(stated.map(|value| value.to_str().unwrap()), length);
+    }
+}
+
+#[tokio::test]
+async fn the_layer_is_ready_for_a_replay_while_its_inner_service_is_not() {
+    let held = Held::default();
+    let inner = {
+        let held = held.clone();
+        service_fn(move |_: Request<Body<Full<Bytes>>>| {
+            let held = held.clone();
+            async move {
+                held.hold().await;
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"done"))))
+            }
+        })
+    };
+    let service = ServiceBuilder::new()
+        .layer(IdempotencyLayer::unscoped(Rig::new().idem))
+        .concurrency_limit(1)
+        .service(inner);
+    let send = |key| service.clone().oneshot(post("ada", key, "{}"));
+    let (first, ()) = tokio::join!(send("done"), async {
+        held.entered().await;
+        held.go();
+    });
+    assert!(!first.unwrap().headers().contains_key("idempotent-replayed"));
+    let (second, ()) = tokio::join!(send("held"), async {
+        held.entered().await;
+        let replay = tokio::time::timeout(PATIENCE, send("done")).await;
+        let replay = replay.expect("an answer in time").unwrap();
+        assert!(replay.headers().contains_key("idempotent-replayed"));
+        held.go();
+    });
+    assert_eq!(second.unwrap().status(), StatusCode::OK);
 }
