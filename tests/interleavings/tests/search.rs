@@ -139,12 +139,12 @@ fn no_interleaving_breaks_a_promise_and_every_kind_of_answer_is_reached() {
     rows.sort_by_key(|(name, ..)| searches.iter().position(|(other, _)| other == name));
 
     println!(
-        "\n{:<53} {:>11} {:>12} {:>6} {:>7} {:>10}",
+        "\n{:<60} {:>11} {:>12} {:>6} {:>7} {:>10}",
         "search", "states", "transitions", "depth", "time", "violations"
     );
     for (name, found, took) in &rows {
         println!(
-            "{name:<53} {:>11} {:>12} {:>6} {:>5.1} s {:>10}",
+            "{name:<60} {:>11} {:>12} {:>6} {:>5.1} s {:>10}",
             grouped(found.states as u64),
             grouped(found.transitions),
             found.depth,
@@ -152,10 +152,10 @@ fn no_interleaving_breaks_a_promise_and_every_kind_of_answer_is_reached() {
             usize::from(found.broken.is_some()),
         );
     }
-    println!("\n{:<53} {:>11}", "seen", "times");
+    println!("\n{:<60} {:>11}", "seen", "times");
     for (sight, name) in Sight::ALL {
         let times: u64 = rows.iter().map(|(_, found, _)| found.saw(sight)).sum();
-        println!("{name:<53} {:>11}", grouped(times));
+        println!("{name:<60} {:>11}", grouped(times));
     }
     println!();
     for (name, found, _) in &rows {
@@ -223,15 +223,15 @@ fn every_mutant_of_the_protocol_is_caught() {
     assert!(sound.broken.is_none(), "{}", story(&sound));
     assert_eq!(CAUGHT_BY.map(|(mutant, ..)| mutant), Mutant::ALL);
 
-    println!("\n{:<53} {:>11}  caught by", "mutant", "states");
+    println!("\n{:<60} {:>11}  caught by", "mutant", "states");
     let found = CAUGHT_BY.map(|(mutant, name, promise)| (name, promise, search(mutant)));
     for (name, _, found) in &found {
         let broken = found.broken.as_ref();
         let promise = broken.map_or("NOTHING", |(breach, _)| breach.promise);
-        println!("{name:<53} {:>11}  {promise}", grouped(found.states as u64));
+        println!("{name:<60} {:>11}  {promise}", grouped(found.states as u64));
     }
     println!(
-        "{:<53} {:>11}  nothing, as it should be\n",
+        "{:<60} {:>11}  nothing, as it should be\n",
         "none",
         grouped(sound.states as u64)
     );
