@@ -78,21 +78,27 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
         self.resolved(flatten(resolved), &slot)
     }
 
-    /// The async driver.
+    /// The async driver. What lives across the await makes the future large: it is the question,
+    /// and no more.
     async fn drive_async<M: Machine>(&self, machine: &mut M) -> Result<M::Done, StoreError> {
         let mut errors = 0;
-        let mut step = machine.start(self.fresh());
+        let mut swap = match machine.start(self.fresh()) {
+            Step::Done(done) => return Ok(done),
+            Step::Ask(swap) => swap,
+        };
         loop {
-            step = match step {
+            let reply = self.shared.store.swap(&swap).await;
+            let step = match reply {
+                Ok(reply) => self.replied(machine, reply),
+                Err(StoreError::Unavailable(_)) if errors < REASKS => {
+                    errors += 1;
+                    machine.start(self.fresh())
+                }
+                Err(error) => return Err(error),
+            };
+            match step {
                 Step::Done(done) => return Ok(done),
-                Step::Ask(swap) => match self.shared.store.swap(&swap).await {
-                    Ok(reply) => self.replied(machine, reply),
-                    Err(StoreError::Unavailable(_)) if errors < REASKS => {
-                        errors += 1;
-                        machine.start(self.fresh())
-                    }
-                    Err(error) => return Err(error),
-                },
+                Step::Ask(next) => swap = next,
             }
         }
     }

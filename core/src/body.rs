@@ -31,15 +31,18 @@ impl Body {
             u32::try_from(shared.len()).is_ok(),
             "a body is shorter than 4 GiB"
         );
-        assert!(
-            u32::try_from(shared.len()).is_ok(),
-            "a body is shorter than 4 GiB"
-        );
         Self {
             shared: Some(shared),
             start: range.start as u32,
             end: range.end as u32,
         }
+    }
+
+    /// Whether it is all of what it shares.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.shared
+            .as_ref()
+            .is_none_or(|shared| self.len() == shared.len())
     }
 }
 

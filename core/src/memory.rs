@@ -7,6 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::task::Poll;
 
 #[cfg(shuttle)]
 use shuttle::sync::{
@@ -123,7 +124,7 @@ impl MemoryStore {
                 Some(slot) if self.reserve() => slots.insert(hash, key, &slot),
                 Some(_) => return Err(StoreError::Full),
                 None if held => {
-                    slots.remove(hash, key);
+                    slots.remove(hash, |kept| kept.record.key() == key);
                     self.count.fetch_sub(1, Ordering::Relaxed);
                 }
                 None => {}
@@ -165,7 +166,7 @@ impl Store for MemoryStore {
 
 impl AsyncStore for MemoryStore {
     fn swap(&self, swap: &Swap) -> impl Future<Output = Result<Swapped, StoreError>> + MaybeSend {
-        std::future::ready(Store::swap(self, swap))
+        std::future::poll_fn(|_| Poll::Ready(Store::swap(self, swap)))
     }
 }
 
@@ -186,75 +187,78 @@ impl Shard {
 /// Slots by the hash of their key, and the order in which they go.
 #[derive(Default)]
 struct Slots {
-    records: HashMap<u64, Record, BuildHasherDefault<TakenAsIs>>,
+    records: HashMap<u64, Kept, BuildHasherDefault<TakenAsIs>>,
     /// Records whose hash another record has: next to never, but then they count.
-    collided: Vec<(u64, Record)>,
-    /// When to look at a record again, by hash: at the time it is gone, as of when it was queued.
-    /// One valid entry a record; entries of records that were removed are skipped.
+    collided: Vec<(u64, Kept)>,
+    /// When to look at a record again, by hash. One valid entry a record, with the time that the
+    /// record says; other entries are of records that were removed, and are skipped.
     queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
+}
+
+struct Kept {
+    record: Record,
+    queued_at: Timestamp,
 }
 
 impl Slots {
     fn get(&self, hash: u64, key: &[u8]) -> Option<&Record> {
         match self.records.get(&hash) {
-            Some(record) if record.key() == key => Some(record),
-            _ => self
-                .collided
-                .iter()
-                .map(|(_, record)| record)
-                .find(|record| record.key() == key),
-        }
-    }
-
-    fn get_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Record> {
-        match self.records.get_mut(&hash) {
-            Some(record) if record.key() == key => Some(record),
+            Some(kept) if kept.record.key() == key => Some(&kept.record),
             _ => {
-                let mut collided = self.collided.iter_mut().map(|(_, record)| record);
+                let mut collided = self.collided.iter().map(|(_, kept)| &kept.record);
                 collided.find(|record| record.key() == key)
             }
         }
     }
 
+    fn find(&mut self, hash: u64, is: impl Fn(&Kept) -> bool) -> Option<&mut Kept> {
+        match self.records.get_mut(&hash) {
+            Some(kept) if is(kept) => Some(kept),
+            _ => {
+                let mut collided = self.collided.iter_mut();
+                let found = collided.find(|(other, kept)| *other == hash && is(kept));
+                found.map(|(_, kept)| kept)
+            }
+        }
+    }
+
     fn insert(&mut self, hash: u64, key: &[u8], slot: &Slot) {
-        let record = Record::new(key, slot, slot.gone_at);
+        let (record, queued_at) = (Record::new(key, slot), slot.gone_at);
+        let kept = Kept { record, queued_at };
         match self.records.entry(hash) {
             Entry::Vacant(place) => {
-                place.insert(record);
+                place.insert(kept);
             }
-            Entry::Occupied(_) => self.collided.push((hash, record)),
+            Entry::Occupied(_) => self.collided.push((hash, kept)),
         }
-        self.queue.push(Reverse((slot.gone_at, hash)));
+        self.queue.push(Reverse((queued_at, hash)));
         // Removed records leave their entries behind; more of them than records are too many.
         if self.queue.len() > 2 * (self.records.len() + self.collided.len()) + 64 {
-            let collided = self.collided.iter().map(|(hash, record)| (hash, record));
+            let collided = self.collided.iter().map(|(hash, kept)| (hash, kept));
             let all = self.records.iter().chain(collided);
             self.queue = all
-                .map(|(hash, record)| Reverse((record.queued_at(), *hash)))
+                .map(|(hash, kept)| Reverse((kept.queued_at, *hash)))
                 .collect();
         }
     }
 
     /// Deadlines never move back, so the entry in the queue comes early enough.
     fn replace(&mut self, hash: u64, key: &[u8], slot: &Slot) {
-        if let Some(record) = self.get_mut(hash, key) {
-            *record = Record::new(key, slot, record.queued_at());
+        if let Some(kept) = self.find(hash, |kept| kept.record.key() == key) {
+            kept.record = Record::new(key, slot);
         }
     }
 
-    fn remove(&mut self, hash: u64, key: &[u8]) {
-        if self
-            .records
-            .get(&hash)
-            .is_some_and(|record| record.key() == key)
-        {
+    fn remove(&mut self, hash: u64, is: impl Fn(&Kept) -> bool) {
+        if self.records.get(&hash).is_some_and(&is) {
             self.records.remove(&hash);
             if let Some(at) = self.collided.iter().position(|(other, _)| *other == hash) {
-                let (_, record) = self.collided.swap_remove(at);
-                self.records.insert(hash, record);
+                let (_, kept) = self.collided.swap_remove(at);
+                self.records.insert(hash, kept);
             }
         } else {
-            self.collided.retain(|(_, record)| record.key() != key);
+            self.collided
+                .retain(|(other, kept)| *other != hash || !is(kept));
         }
     }
 
@@ -262,31 +266,23 @@ impl Slots {
     fn collect(&mut self, now: Timestamp, at_most: usize) -> usize {
         let mut collected = 0;
         while collected < at_most {
-            match self.queue.peek() {
-                Some(Reverse((due, _))) if *due <= now => {}
+            let due = match self.queue.peek() {
+                Some(Reverse((due, _))) if *due <= now => *due,
                 _ => break,
-            }
-            let Some(Reverse((due, hash))) = self.queue.pop() else {
+            };
+            let Some(Reverse((_, hash))) = self.queue.pop() else {
                 break;
             };
-            let collided = self.collided.iter().filter(|(other, _)| *other == hash);
-            let mut all = self
-                .records
-                .get(&hash)
-                .into_iter()
-                .chain(collided.map(|(_, r)| r));
-            let Some(record) = all.find(|record| record.queued_at() == due) else {
+            let Some(kept) = self.find(hash, |kept| kept.queued_at == due) else {
                 continue;
             };
-            let (key, slot) = (record.key().to_vec(), record.slot());
-            if now < slot.gone_at {
+            let gone_at = kept.record.gone_at();
+            if now < gone_at {
                 // It was prolonged since: look again when it is due now.
-                if let Some(record) = self.get_mut(hash, &key) {
-                    *record = Record::new(&key, &slot, slot.gone_at);
-                }
-                self.queue.push(Reverse((slot.gone_at, hash)));
+                kept.queued_at = gone_at;
+                self.queue.push(Reverse((gone_at, hash)));
             } else {
-                self.remove(hash, &key);
+                self.remove(hash, |kept| kept.queued_at == due);
                 collected += 1;
             }
         }
@@ -294,39 +290,58 @@ impl Slots {
     }
 }
 
-/// A slot with its key in one allocation: `rev` (16 bytes), `lease_until`, `gone_at`, when it is
-/// queued (8 each), the lengths of key (2) and head (1), then key, head and body.
-struct Record(Arc<[u8]>);
+/// A slot with its key in one allocation: `rev` (16 bytes), `lease_until`, `gone_at` (8 each), the
+/// lengths of key (2) and head (1), then key, head and body.
+enum Record {
+    Joined(Arc<[u8]>),
+    /// Behind the head follows nothing: the body is shared with whoever put it.
+    Apart(Box<(Arc<[u8]>, Body)>),
+}
 
-const KEY_AT: usize = 16 + 3 * 8 + 3;
+const KEY_AT: usize = 16 + 2 * 8 + 3;
+
+/// A body of at least so many bytes is worth two allocations not to be copied.
+const SHARED_FROM: usize = 512;
 
 impl Record {
-    fn new(key: &[u8], slot: &Slot, queued_at: Timestamp) -> Self {
+    fn new(key: &[u8], slot: &Slot) -> Self {
         let head = slot.head.as_bytes();
-        Self(joined(&[
+        // A part of something larger would keep all of that in memory.
+        let apart = slot.body.len() >= SHARED_FROM && slot.body.is_whole();
+        let fixed = joined(&[
             slot.rev.as_bytes(),
             &slot.lease_until.as_millis().to_le_bytes(),
             &slot.gone_at.as_millis().to_le_bytes(),
-            &queued_at.as_millis().to_le_bytes(),
             &(key.len() as u16).to_le_bytes(),
             &[head.len() as u8],
             key,
             head,
-            &slot.body,
-        ]))
+            if apart { b"" } else { &slot.body },
+        ]);
+        match apart {
+            true => Self::Apart(Box::new((fixed, slot.body.clone()))),
+            false => Self::Joined(fixed),
+        }
+    }
+
+    fn fixed(&self) -> &Arc<[u8]> {
+        match self {
+            Self::Joined(fixed) => fixed,
+            Self::Apart(apart) => &apart.0,
+        }
     }
 
     fn time(&self, index: usize) -> Timestamp {
         Timestamp::from_millis(u64::from_le_bytes(self.array(16 + 8 * index)))
     }
 
-    fn queued_at(&self) -> Timestamp {
-        self.time(2)
+    fn gone_at(&self) -> Timestamp {
+        self.time(1)
     }
 
     fn array<const N: usize>(&self, at: usize) -> [u8; N] {
         let mut bytes = [0; N];
-        bytes.copy_from_slice(&self.0[at..at + N]);
+        bytes.copy_from_slice(&self.fixed()[at..at + N]);
         bytes
     }
 
@@ -335,18 +350,22 @@ impl Record {
     }
 
     fn key(&self) -> &[u8] {
-        &self.0[KEY_AT..self.head_at()]
+        &self.fixed()[KEY_AT..self.head_at()]
     }
 
     fn slot(&self) -> Slot {
         let head_at = self.head_at();
-        let body_at = head_at + usize::from(self.0[KEY_AT - 1]);
+        let fixed = self.fixed();
+        let body_at = head_at + usize::from(fixed[KEY_AT - 1]);
         Slot {
             rev: Rev::from_bytes(self.array(0)),
             lease_until: self.time(0),
-            gone_at: self.time(1),
-            head: Head::from_bytes(&self.0[head_at..body_at]).unwrap_or_default(),
-            body: Body::part(self.0.clone(), body_at..self.0.len()),
+            gone_at: self.gone_at(),
+            head: Head::from_bytes(&fixed[head_at..body_at]).unwrap_or_default(),
+            body: match self {
+                Self::Joined(fixed) => Body::part(fixed.clone(), body_at..fixed.len()),
+                Self::Apart(apart) => apart.1.clone(),
+            },
         }
     }
 }
@@ -366,5 +385,81 @@ impl Hasher for TakenAsIs {
 
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot::Head;
+
+    fn slot(body: Body) -> Slot {
+        let time = Timestamp::from_millis(7);
+        let head = Head::from_bytes(b"head").unwrap_or_default();
+        Slot {
+            rev: Rev::from_bytes([9; 16]),
+            lease_until: time,
+            gone_at: time,
+            head,
+            body,
+        }
+    }
+
+    #[test]
+    fn a_record_gives_back_its_slot_however_it_keeps_the_body() {
+        for length in [0, 1, SHARED_FROM - 1, SHARED_FROM, 100_000] {
+            let shared: Arc<[u8]> = (0..length).map(|n| n as u8).collect();
+            let part = Body::part(shared.clone(), 0..length - length / 3);
+            for body in [Body::from(shared), part] {
+                let record = Record::new(b"key", &slot(body.clone()));
+                assert_eq!(record.key(), b"key");
+                assert_eq!(record.slot(), slot(body));
+            }
+        }
+    }
+
+    #[test]
+    fn two_keys_with_one_hash_are_two_slots_in_every_order_of_going() {
+        let at = Timestamp::from_millis;
+        let of = |gone_at| Slot {
+            gone_at: at(gone_at),
+            ..slot(Body::default())
+        };
+        for order in [[b"a", b"b", b"c"], [b"c", b"a", b"b"], [b"b", b"c", b"a"]] {
+            let mut slots = Slots::default();
+            for (n, key) in (10..).zip([b"a", b"b", b"c"]) {
+                slots.insert(1, key, &of(n));
+            }
+            for (gone, key) in order.iter().enumerate() {
+                slots.remove(1, |kept| kept.record.key() == *key);
+                let left = order.map(|key| slots.get(1, key).is_some());
+                assert_eq!(left, [false, gone < 1, gone < 2]);
+            }
+            for (n, key) in (10..).zip([b"a", b"b", b"c"]) {
+                slots.insert(1, key, &of(n));
+            }
+            slots.replace(1, b"a", &of(20));
+            assert_eq!(
+                slots.collect(at(12), usize::MAX),
+                2,
+                "b and c are gone, a was prolonged"
+            );
+            assert!(slots.get(1, b"a").is_some());
+            assert_eq!(slots.collect(at(20), usize::MAX), 1);
+            assert!(slots.records.is_empty() && slots.collided.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_part_of_something_large_does_not_keep_it_in_memory() {
+        let large: Arc<[u8]> = vec![1; 1 << 20].into();
+        let record = Record::new(b"key", &slot(Body::part(large.clone(), 0..1000)));
+        assert_eq!(Arc::strong_count(&large), 1);
+        assert_eq!(record.slot().body.len(), 1000);
+        assert_eq!(
+            size_of::<Record>(),
+            16,
+            "a map of a million holds them in place"
+        );
     }
 }

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 
 use crate::error::StoreError;
 use crate::slot::{Swap, Swapped};
@@ -59,7 +60,7 @@ pub struct InPlace<S>(pub S);
 
 impl<S: Store> AsyncStore for InPlace<S> {
     fn swap(&self, swap: &Swap) -> impl Future<Output = Result<Swapped, StoreError>> + MaybeSend {
-        std::future::ready(self.0.swap(swap))
+        std::future::poll_fn(|_| Poll::Ready(self.0.swap(swap)))
     }
 }
 

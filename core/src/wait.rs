@@ -2,10 +2,11 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::asynchronous::AsyncLease;
@@ -104,26 +105,41 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
 
 /// Counts the owners of this process.
 #[derive(Default)]
-pub(crate) struct Owners(watch::Sender<usize>);
+pub(crate) struct Owners(Arc<Count>);
+
+#[derive(Default)]
+struct Count {
+    owners: AtomicUsize,
+    none: Notify,
+}
 
 /// One owner; it is counted until dropped.
-pub(crate) struct OwnerCount(watch::Sender<usize>);
+pub(crate) struct OwnerCount(Arc<Count>);
 
 impl Owners {
     pub(crate) fn enter(&self) -> OwnerCount {
-        self.0.send_modify(|owners| *owners += 1);
+        self.0.owners.fetch_add(1, Ordering::SeqCst);
         OwnerCount(self.0.clone())
     }
 
     async fn idle(&self) {
-        // The sender lives as long as `self`, so there is nothing to fail.
-        let _ = self.0.subscribe().wait_for(|owners| *owners == 0).await;
+        loop {
+            let mut none = pin!(self.0.none.notified());
+            // From here on the last one to go is not missed.
+            none.as_mut().enable();
+            if self.0.owners.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            none.await;
+        }
     }
 }
 
 impl Drop for OwnerCount {
     fn drop(&mut self) {
-        self.0.send_modify(|owners| *owners -= 1);
+        if self.0.owners.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.none.notify_waiters();
+        }
     }
 }
 

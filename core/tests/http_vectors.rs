@@ -91,7 +91,7 @@ fn the_bytes_of_a_stored_response_do_not_change() {
 
         let filter = HeaderFilter::default();
         let fresh = StoredResponse::new(status(&row["status"]), headers(), &body, &filter).unwrap();
-        assert_eq!(fresh.encode(), encoded, "{name}");
+        assert_eq!(*fresh.encode(), *encoded, "{name}");
         let stored = StoredResponse::decode(&encoded).unwrap();
         assert_eq!(stored.status(), status(&row["status"]), "{name}");
         assert_eq!(stored.body(), body, "{name}");

@@ -110,7 +110,7 @@ where
     let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
     let status = parts.status.as_u16();
     let settlement = match StoredResponse::new(status, headers, &body, &rules.headers) {
-        Ok(stored) => Settlement::Store(stored.encode().into()),
+        Ok(stored) => Settlement::Store(stored.encode()),
         Err(_) => Settlement::Unstorable,
     };
     (settlement, Response::from_parts(parts, Body::whole(body)))

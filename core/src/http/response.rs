@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+use crate::body::{Body, joined};
+
 use super::filter::HeaderFilter;
 use super::item::is_token;
 use super::status::is_final;
@@ -117,22 +119,20 @@ impl<'a> StoredResponse<'a> {
 
     /// The bytes to store.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let framing = 4 + 4 * self.headers.len() + 8;
-        let mut bytes = Vec::with_capacity(framing + self.header_bytes() + self.body.len());
-        bytes.push(Self::VERSION);
-        bytes.extend_from_slice(&self.status.to_be_bytes());
+    pub fn encode(&self) -> Body {
+        let mut head = Vec::with_capacity(4 + 4 * self.headers.len() + self.header_bytes() + 8);
+        head.push(Self::VERSION);
+        head.extend_from_slice(&self.status.to_be_bytes());
         // `checked` has held these to limits that fit.
-        bytes.push(self.headers.len() as u8);
+        head.push(self.headers.len() as u8);
         for (name, value) in self.headers() {
             for part in [name.as_bytes(), value] {
-                bytes.extend_from_slice(&(part.len() as u16).to_be_bytes());
-                bytes.extend_from_slice(part);
+                head.extend_from_slice(&(part.len() as u16).to_be_bytes());
+                head.extend_from_slice(part);
             }
         }
-        bytes.extend_from_slice(&(self.body.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(self.body);
-        bytes
+        head.extend_from_slice(&(self.body.len() as u64).to_be_bytes());
+        joined(&[&head, self.body]).into()
     }
 
     /// Reads what [`StoredResponse::encode`] wrote. What it accepts, `encode` gives back byte for
@@ -321,6 +321,7 @@ mod tests {
             body,
         }
         .encode()
+        .to_vec()
     }
 
     #[test]
@@ -334,7 +335,7 @@ mod tests {
             (200, &[0xFF, 0xFE, 0x00, 0x80]),
             (599, b"x"),
         ] {
-            let stored = response(status, &[], body).unwrap().encode();
+            let stored = response(status, &[], body).unwrap().encode().to_vec();
             let replayed = StoredResponse::decode(&stored).unwrap();
             assert_eq!((replayed.status(), replayed.body()), (status, body));
         }
@@ -342,7 +343,10 @@ mod tests {
 
     #[test]
     fn a_body_is_not_copied_when_it_is_decoded() {
-        let stored = response(200, &[("ETag", b"e")], b"body").unwrap().encode();
+        let stored = response(200, &[("ETag", b"e")], b"body")
+            .unwrap()
+            .encode()
+            .to_vec();
         let replayed = StoredResponse::decode(&stored).unwrap();
         assert!(std::ptr::eq(replayed.body(), &stored[stored.len() - 4..]));
     }
@@ -355,7 +359,7 @@ mod tests {
             ("link", b""),
             ("LINK", b"a"),
         ];
-        let stored = response(200, &headers, b"").unwrap().encode();
+        let stored = response(200, &headers, b"").unwrap().encode().to_vec();
         let replayed = StoredResponse::decode(&stored).unwrap();
         let expected = [
             ("link", &b"a"[..]),
@@ -474,7 +478,8 @@ mod tests {
     fn every_cut_and_every_addition_is_corrupt() {
         let stored = response(200, &[("link", b"a"), ("etag", b"e")], b"body")
             .unwrap()
-            .encode();
+            .encode()
+            .to_vec();
         for end in 0..stored.len() {
             assert_eq!(
                 StoredResponse::decode(&stored[..end]),
@@ -490,7 +495,7 @@ mod tests {
 
     #[test]
     fn a_later_version_is_named_and_version_0_is_corrupt() {
-        let mut stored = response(200, &[], b"").unwrap().encode();
+        let mut stored = response(200, &[], b"").unwrap().encode().to_vec();
         stored[0] = 2;
         let error = StoredResponseError::NewerVersion { version: 2 };
         assert_eq!(StoredResponse::decode(&stored), Err(error));
@@ -523,7 +528,7 @@ mod tests {
         ) {
             let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, value.as_bytes())).collect();
             let response = response(status, &headers, &body).unwrap();
-            let stored = response.encode();
+            let stored = response.encode().to_vec();
             prop_assert_eq!(StoredResponse::decode(&stored).unwrap(), response.clone());
             let lower = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), *value));
             let found = response.headers().map(|(name, value)| (name.to_owned(), value));
@@ -536,17 +541,17 @@ mod tests {
                 bytes[..4].copy_from_slice(&[1, 0, 200, 1]);
             }
             if let Ok(response) = StoredResponse::decode(&bytes) {
-                prop_assert_eq!(response.encode(), bytes);
+                prop_assert_eq!(response.encode().to_vec(), bytes);
             }
         }
 
         #[test]
         fn one_flipped_byte_never_panics_and_stays_canonical(at in 0usize..40, with in 1u8..) {
-            let mut bytes = response(200, &[("link", b"abc"), ("etag", b"e")], b"body").unwrap().encode();
+            let mut bytes = response(200, &[("link", b"abc"), ("etag", b"e")], b"body").unwrap().encode().to_vec();
             let at = at % bytes.len();
             bytes[at] ^= with;
             if let Ok(response) = StoredResponse::decode(&bytes) {
-                prop_assert_eq!(response.encode(), bytes);
+                prop_assert_eq!(response.encode().to_vec(), bytes);
             }
         }
     }
