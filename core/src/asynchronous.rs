@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use crate::body::Body;
 use crate::decision::Decision;
-use crate::error::{Error, LeaseError, StoreError};
+use crate::error::{Error, LeaseError, SlotError, StoreError};
 use crate::event::EventKind;
 use crate::fingerprint::Fingerprint;
 use crate::finish::Verb;
-use crate::idempotency::{Idempotency, REASKS, flatten};
+use crate::idempotency::{Idempotency, REASKS};
 use crate::key::{Key, Scope, SlotKey};
 use crate::lease::{Held, json};
 use crate::machine::{Machine, Step};
@@ -49,10 +49,8 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
         slot: &SlotKey,
         fingerprint: &Fingerprint,
     ) -> Result<Decision, Error> {
-        flatten(
-            self.drive_async(&mut self.begin_machine(slot.clone(), fingerprint))
-                .await,
-        )
+        self.drive_async(&mut self.begin_machine(slot.clone(), fingerprint))
+            .await
     }
 
     /// Takes up a lease that was begun elsewhere. Dropped, it releases, unless it is detached.
@@ -75,15 +73,18 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
         let resolved = self
             .drive_async(&mut self.resolve_machine(slot.clone(), resolution))
             .await;
-        self.resolved(flatten(resolved), &slot)
+        self.resolved(resolved, &slot)
     }
 
     /// The async driver. What lives across the await makes the future large: it is the question,
     /// and no more.
-    async fn drive_async<M: Machine>(&self, machine: &mut M) -> Result<M::Done, StoreError> {
+    async fn drive_async<T, M>(&self, machine: &mut M) -> Result<T, Error>
+    where
+        M: Machine<Done = Result<T, SlotError>>,
+    {
         let mut errors = 0;
         let mut swap = match machine.start(self.fresh()) {
-            Step::Done(done) => return Ok(done),
+            Step::Done(done) => return Ok(done?),
             Step::Ask(swap) => swap,
         };
         loop {
@@ -94,10 +95,10 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
                     errors += 1;
                     machine.start(self.fresh())
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             };
             match step {
-                Step::Done(done) => return Ok(done),
+                Step::Done(done) => return Ok(done?),
                 Step::Ask(next) => swap = next,
             }
         }
@@ -203,7 +204,7 @@ impl<S: AsyncStore + 'static> LeaseHandle<S> {
             let machine = call.machine(&held);
             (call, machine)
         };
-        let reply = flatten(self.idem.drive_async(&mut machine).await);
+        let reply = self.idem.drive_async(&mut machine).await;
         self.held().replied(&self.idem, &call, reply, asked_at)
     }
 }

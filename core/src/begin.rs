@@ -63,6 +63,11 @@ impl Begin {
         }
     }
 
+    /// The slot that it is about.
+    pub(crate) fn slot(&self) -> &SlotKey {
+        &self.slot
+    }
+
     #[inline]
     fn ask(&mut self, expect: Expect, fresh: Rev) -> Step<Begun> {
         self.rev = fresh;

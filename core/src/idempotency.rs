@@ -10,7 +10,7 @@ use crate::body::Body;
 use crate::builder::Builder;
 use crate::decision::Decision;
 use crate::entropy::Entropy;
-use crate::error::{Error, StoreError};
+use crate::error::{Error, SlotError, StoreError};
 use crate::event::{Event, EventKind, Observer};
 use crate::fingerprint::Fingerprint;
 use crate::key::{Key, Scope, SlotKey};
@@ -226,11 +226,11 @@ impl<S: Store> Idempotency<S> {
         key: &Key,
         fingerprint: &Fingerprint,
     ) -> Result<Decision<Lease<S>>, Error> {
-        let slot = SlotKey::new(scope, key);
-        self.emit(&slot, EventKind::Check, None);
+        let mut machine = self.begin_machine(SlotKey::new(scope, key), fingerprint);
+        self.emit(machine.slot(), EventKind::Check, None);
         let asked_at = self.now();
-        let decision = flatten(self.drive(&mut self.begin_machine(slot.clone(), fingerprint)));
-        self.begun(&slot, &decision);
+        let decision = self.drive(&mut machine);
+        self.begun(machine.slot(), &decision);
         Ok(decision?.map(|token| Lease::new(self.clone(), Held::new(token, asked_at))))
     }
 
@@ -252,34 +252,31 @@ impl<S: Store> Idempotency<S> {
     ) -> Result<Resolved, Error> {
         let slot = SlotKey::new(scope, key);
         let resolved = self.drive(&mut self.resolve_machine(slot.clone(), resolution));
-        self.resolved(flatten(resolved), &slot)
+        self.resolved(resolved, &slot)
     }
 
     /// The blocking driver.
-    pub(crate) fn drive<M: Machine>(&self, machine: &mut M) -> Result<M::Done, StoreError> {
+    pub(crate) fn drive<T, M>(&self, machine: &mut M) -> Result<T, Error>
+    where
+        M: Machine<Done = Result<T, SlotError>>,
+    {
         let mut errors = 0;
         let mut step = machine.start(self.fresh());
         loop {
             step = match step {
-                Step::Done(done) => return Ok(done),
+                Step::Done(Ok(done)) => return Ok(done),
+                Step::Done(Err(error)) => return Err(error.into()),
                 Step::Ask(swap) => match self.shared.store.swap(&swap) {
                     Ok(reply) => self.replied(machine, reply),
                     Err(StoreError::Unavailable(_)) if errors < REASKS => {
                         errors += 1;
                         machine.start(self.fresh())
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(error.into()),
                 },
-            }
+            };
         }
     }
-}
-
-pub(crate) fn flatten<T, E>(driven: Result<Result<T, E>, StoreError>) -> Result<T, Error>
-where
-    Error: From<E>,
-{
-    Ok(driven??)
 }
 
 impl<S> Clone for Idempotency<S> {

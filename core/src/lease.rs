@@ -9,7 +9,7 @@ use crate::body::Body;
 use crate::error::{Error, LeaseError};
 use crate::event::EventKind;
 use crate::finish::{LeaseCall, LeaseReply, Verb};
-use crate::idempotency::{Idempotency, flatten};
+use crate::idempotency::Idempotency;
 use crate::policy::Usage;
 use crate::store::Store;
 use crate::time::Timestamp;
@@ -152,7 +152,7 @@ impl<S: Store> Lease<S> {
     fn call(&mut self, verb: Verb) -> Result<(), LeaseError> {
         let asked_at = Held::time_of(&verb, &self.idem);
         let call = self.held.call(&self.idem, verb);
-        let reply = flatten(self.idem.drive(&mut call.machine(&self.held)));
+        let reply = self.idem.drive(&mut call.machine(&self.held));
         self.held.replied(&self.idem, &call, reply, asked_at)
     }
 }
@@ -242,10 +242,9 @@ impl Held {
         reply: Result<LeaseReply, Error>,
         asked_at: Timestamp,
     ) -> Result<(), LeaseError> {
-        let slot = self.token.slot.clone();
         #[cfg(feature = "tokio")]
         if !matches!(call.verb, Verb::Renew) {
-            idem.shared.wakers.wake(&slot);
+            idem.shared.wakers.wake(&self.token.slot);
         }
         match reply {
             Ok(LeaseReply::Held(token)) => {
@@ -257,7 +256,7 @@ impl Held {
                     Verb::Publish(state) => (EventKind::Published, Some(state)),
                     _ => (EventKind::Renewed, None),
                 };
-                idem.emit(&slot, kind, state);
+                idem.emit(&self.token.slot, kind, state);
                 Ok(())
             }
             Ok(LeaseReply::Ended) => {
@@ -265,20 +264,20 @@ impl Held {
                     Verb::Finish(outcome) => Some(outcome),
                     _ => None,
                 };
-                idem.emit(&slot, self.ended(&call.verb), outcome);
+                idem.emit(&self.token.slot, self.ended(&call.verb), outcome);
                 Ok(())
             }
             Ok(LeaseReply::Ceiling) => {
-                idem.emit(&slot, EventKind::Ceiling, None);
+                idem.emit(&self.token.slot, EventKind::Ceiling, None);
                 Err(LeaseError::Ceiling)
             }
             Ok(LeaseReply::Stale(stale)) => {
                 self.settled = true;
-                idem.emit(&slot, EventKind::Stale, None);
+                idem.emit(&self.token.slot, EventKind::Stale, None);
                 Err(LeaseError::Stale(stale))
             }
             Err(error) => {
-                idem.failed(&slot, &error);
+                idem.failed(&self.token.slot, &error);
                 Err(match error {
                     Error::Store(error) => LeaseError::Store(error),
                     Error::Slot(error) => LeaseError::Slot(error),

@@ -155,12 +155,11 @@ impl Store for MemoryStore {
         let hash = self.hasher.hash_one(swap.slot.as_bytes());
         // The low bits place a record in its shard's map, the highest seven tag it there.
         let shard = &self.shards[(hash >> 32) as usize % SHARDS];
-        let reply = self.swap_in(&mut shard.lock(), hash, swap);
         // Room may lie in other shards, which were not called for a while.
-        if matches!(reply, Err(StoreError::Full)) && self.purge() > 0 {
-            return self.swap_in(&mut shard.lock(), hash, swap);
+        if self.len() >= self.capacity {
+            self.purge();
         }
-        reply
+        self.swap_in(&mut shard.lock(), hash, swap)
     }
 }
 

@@ -24,6 +24,7 @@ use crate::time::Millis;
 /// # Ok::<(), idemp::PolicyError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Policy {
     pub(crate) usage: Usage,
     #[serde(rename = "retention_ms")]
@@ -35,6 +36,33 @@ pub struct Policy {
     #[serde(rename = "tombstone_ms")]
     tombstone: Millis,
     pub(crate) lapse: Lapse,
+}
+
+/// A policy as it comes from outside: it is validated like any other.
+#[derive(Deserialize)]
+struct Unchecked {
+    usage: Usage,
+    retention_ms: Millis,
+    lease_ms: Millis,
+    ceiling_ms: Millis,
+    tombstone_ms: Millis,
+    lapse: Lapse,
+}
+
+impl TryFrom<Unchecked> for Policy {
+    type Error = PolicyError;
+
+    fn try_from(policy: Unchecked) -> Result<Self, PolicyError> {
+        let tombstone = policy.tombstone_ms.span();
+        let builder = PolicyBuilder::new(policy.usage, policy.retention_ms.span())
+            .lease(policy.lease_ms.span())
+            .ceiling(policy.ceiling_ms.span())
+            .on_lapse(policy.lapse);
+        match tombstone.is_zero() {
+            true => builder.build(),
+            false => builder.tombstone(tombstone).build(),
+        }
+    }
 }
 
 /// The two uses of the one machine.
@@ -376,6 +404,27 @@ mod tests {
             Policy::while_active(SECOND).tombstone(SECOND).build(),
             Err(PolicyError::TombstoneWhileActive)
         );
+    }
+
+    #[test]
+    fn a_policy_from_outside_is_validated_too() {
+        let policy = Policy::replay(9 * SECOND)
+            .tombstone(SECOND)
+            .build()
+            .unwrap();
+        let json = serde_json::to_string(&policy).unwrap();
+        assert_eq!(serde_json::from_str::<Policy>(&json).unwrap(), policy);
+        for (good, bad) in [
+            ("\"lease_ms\":9000", "\"lease_ms\":0"),
+            ("\"lease_ms\":9000", "\"lease_ms\":9001"),
+            ("\"retention_ms\":9000", "\"retention_ms\":99999999999999"),
+        ] {
+            assert!(json.contains(good));
+            assert!(
+                serde_json::from_str::<Policy>(&json.replace(good, bad)).is_err(),
+                "{bad}"
+            );
+        }
     }
 
     #[test]

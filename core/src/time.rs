@@ -108,7 +108,9 @@ impl std::fmt::Debug for SystemClock {
 }
 
 pub(crate) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+    // Without the 128 bits of `as_millis`.
+    let millis = span.as_secs().saturating_mul(1000);
+    millis.saturating_add(u64::from(span.subsec_millis()))
 }
 
 /// A duration as whole milliseconds, on the wire.

@@ -59,9 +59,10 @@ impl LeaseToken {
     /// The fencing token to hand to systems downstream, which refuse a number below the highest
     /// that they have seen.
     ///
-    /// It grows with every lease of a key while the store's clock does not step back; only where
-    /// an owner itself ended its work and the key was taken again in the same millisecond may the
-    /// two numbers be equal.
+    /// It grows with every lease of a key while the store's clock does not step back. One gap is
+    /// left: where an owner itself ended its work, so that the slot was vacant, and the key was
+    /// taken again in the same millisecond, the number may repeat, or fall by the attempts of that
+    /// millisecond.
     #[must_use]
     pub fn fence(&self) -> u64 {
         self.fence
