@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::hash_map::{Entry, RandomState};
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
@@ -189,9 +189,7 @@ struct Slots {
     records: HashMap<u64, Kept, BuildHasherDefault<TakenAsIs>>,
     /// Records whose hash another record has: next to never, but then they count.
     collided: Vec<(u64, Kept)>,
-    /// When to look at a record again, by hash. One valid entry a record, with the time that the
-    /// record says; other entries are of records that were removed, and are skipped.
-    queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
+    queue: Queue,
 }
 
 struct Kept {
@@ -230,14 +228,13 @@ impl Slots {
             }
             Entry::Occupied(_) => self.collided.push((hash, kept)),
         }
-        self.queue.push(Reverse((queued_at, hash)));
+        self.queue.push(queued_at, hash);
         // Removed records leave their entries behind; more of them than records are too many.
         if self.queue.len() > 2 * (self.records.len() + self.collided.len()) + 64 {
             let collided = self.collided.iter().map(|(hash, kept)| (hash, kept));
             let all = self.records.iter().chain(collided);
-            self.queue = all
-                .map(|(hash, kept)| Reverse((kept.queued_at, *hash)))
-                .collect();
+            let due = all.map(|(hash, kept)| Reverse((kept.queued_at, *hash)));
+            (self.queue.in_turn, self.queue.out_of_turn) = (VecDeque::new(), due.collect());
         }
     }
 
@@ -265,11 +262,7 @@ impl Slots {
     fn collect(&mut self, now: Timestamp, at_most: usize) -> usize {
         let mut collected = 0;
         while collected < at_most {
-            let due = match self.queue.peek() {
-                Some(Reverse((due, _))) if *due <= now => *due,
-                _ => break,
-            };
-            let Some(Reverse((_, hash))) = self.queue.pop() else {
+            let Some((due, hash)) = self.queue.pop(now) else {
                 break;
             };
             let Some(kept) = self.find(hash, |kept| kept.queued_at == due) else {
@@ -279,13 +272,49 @@ impl Slots {
             if now < gone_at {
                 // It was prolonged since: look again when it is due now.
                 kept.queued_at = gone_at;
-                self.queue.push(Reverse((gone_at, hash)));
+                self.queue.push(gone_at, hash);
             } else {
                 self.remove(hash, |kept| kept.queued_at == due);
                 collected += 1;
             }
         }
         collected
+    }
+}
+
+/// When to look at a record again, by hash. One valid entry a record, with the time that the record
+/// says; other entries are of records that were removed, and are skipped.
+#[derive(Default)]
+struct Queue {
+    /// Those that came in the order in which they are due: all of them, where slots are kept for
+    /// one span. First in, first out costs less than a heap.
+    in_turn: VecDeque<(Timestamp, u64)>,
+    out_of_turn: BinaryHeap<Reverse<(Timestamp, u64)>>,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.in_turn.len() + self.out_of_turn.len()
+    }
+
+    fn push(&mut self, due: Timestamp, hash: u64) {
+        match self.in_turn.back() {
+            Some((last, _)) if due < *last => self.out_of_turn.push(Reverse((due, hash))),
+            _ => self.in_turn.push_back((due, hash)),
+        }
+    }
+
+    /// Takes the entry that is due first, if it is by now.
+    fn pop(&mut self, now: Timestamp) -> Option<(Timestamp, u64)> {
+        let in_turn = self.in_turn.front().copied();
+        let out_of_turn = self.out_of_turn.peek().map(|Reverse(entry)| *entry);
+        match (in_turn, out_of_turn) {
+            (Some(first), other) if first.0 <= now && other.is_none_or(|other| first <= other) => {
+                self.in_turn.pop_front()
+            }
+            (_, Some(first)) if first.0 <= now => self.out_of_turn.pop().map(|Reverse(e)| e),
+            _ => None,
+        }
     }
 }
 
