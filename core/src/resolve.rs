@@ -73,9 +73,7 @@ impl Resolve {
             return Step::Done(Err(SlotError::Contended));
         }
         let put = match &self.resolution {
-            _ if self.vacates() => Put::Remove,
-            Resolution::Vacant => Put::Remove,
-            Resolution::Completed(outcome) => Put::Slot(NewSlot {
+            Resolution::Completed(outcome) if !self.vacates() => Put::Slot(NewSlot {
                 rev: fresh,
                 lease_for: Duration::ZERO,
                 keep_for: self.policy.keep(),
@@ -92,6 +90,7 @@ impl Resolve {
                 .encode(),
                 body: outcome.clone(),
             }),
+            _ => Put::Remove,
         };
         Step::Ask(Swap {
             slot: self.slot.clone(),

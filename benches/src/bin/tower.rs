@@ -7,16 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::post;
 use axum::{Json, Router};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use idemp::{Entropy, Idempotency, MemoryStore, Policy, Scope, SystemEntropy};
 use idemp_tower::IdempotencyLayer;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use video_tasks::{bearer, problem, request_id};
 
@@ -37,7 +40,9 @@ async fn main() {
     println!(
         "POST of 1 KB of JSON, answered 201 with the task, {CONNECTIONS} connections kept alive,"
     );
-    println!("server and clients on the same cores; medians of {ROUNDS} interleaved rounds\n");
+    println!(
+        "server and clients (hyper's) on the same cores; medians of {ROUNDS} interleaved rounds\n"
+    );
     compare(
         "a service with request ids, bearer users and errors in one form",
         |router| {
@@ -173,22 +178,31 @@ async fn load(
     let clients = (0..CONNECTIONS).map(|_| {
         let keys = keys.clone();
         tokio::spawn(async move {
-            let mut connection = TcpStream::connect(address).await.expect("it is served");
-            connection.set_nodelay(true).expect("a socket");
-            let (mut buffer, mut done) = (vec![0; 4096], 0);
-            let (mut request, key_at) = request();
+            let stream = TcpStream::connect(address).await.expect("it is served");
+            stream.set_nodelay(true).expect("a socket");
+            let (mut client, connection) =
+                http1::handshake(TokioIo::new(stream)).await.expect("http");
+            let connection = tokio::spawn(connection);
+            let body = order();
+            let mut done = 0;
             loop {
                 match until {
-                    Until::Time(round) if start.elapsed() >= round => return done,
-                    Until::Count(count) if done >= count.div_ceil(CONNECTIONS) => return done,
+                    Until::Time(round) if start.elapsed() >= round => break,
+                    Until::Count(count) if done >= count.div_ceil(CONNECTIONS) => break,
                     _ => {}
                 }
                 let key = keys.fetch_add(1, Ordering::Relaxed);
-                let key = wrap.map_or(key, |wrap| key % wrap);
-                request[key_at..key_at + 10].copy_from_slice(format!("{key:010}").as_bytes());
-                ask(&mut connection, &request, &mut buffer).await;
+                ask(
+                    &mut client,
+                    wrap.map_or(key, |wrap| key % wrap),
+                    body.clone(),
+                )
+                .await;
                 done += 1;
             }
+            drop(client);
+            connection.await.expect("no panic").expect("a clean end");
+            done
         })
     });
     let mut done = 0;
@@ -198,43 +212,27 @@ async fn load(
     done as f64 / start.elapsed().as_secs_f64()
 }
 
-/// The request, but for the ten digits of its key.
-fn request() -> (Vec<u8>, usize) {
-    let prompt = "a lighthouse at dawn, ".repeat(43);
-    let body = format!("{{\"seconds\":5,\"prompt\":\"{prompt}\",\"seed\":1234567890123}}");
-    let head = format!(
-        "POST /api/video-tasks HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer 793ccc64-5717-4562-b3fc-2c963f66afa6\r\n\
-         Content-Type: application/json\r\n\
-         Content-Length: {}\r\nIdempotency-Key: final-",
-        body.len()
-    );
-    (
-        format!("{head}0000000000\r\n\r\n{body}").into_bytes(),
-        head.len(),
-    )
+/// 1 KB.
+fn order() -> Bytes {
+    let prompt = "a lighthouse at dawn, ".repeat(44);
+    format!("{{\"seconds\":5,\"prompt\":\"{prompt}\",\"seed\":1234567890123}}").into()
 }
 
 /// One request, and its answer to the last byte.
-async fn ask(connection: &mut TcpStream, request: &[u8], buffer: &mut [u8]) {
-    connection.write_all(request).await.expect("it is served");
-    let (mut filled, mut whole) = (0, None);
-    while whole != Some(filled) {
-        let read = connection
-            .read(&mut buffer[filled..])
-            .await
-            .expect("it is served");
-        assert_ne!(read, 0, "the server hung up");
-        filled += read;
-        whole = whole.or_else(|| length(&buffer[..filled]));
-    }
-    assert!(buffer.starts_with(b"HTTP/1.1 201"), "every answer is a 201");
-}
-
-/// The length of an answer, once its head is there.
-fn length(answer: &[u8]) -> Option<usize> {
-    let text = std::str::from_utf8(answer).ok()?;
-    let (head, _) = text.split_once("\r\n\r\n")?;
-    let mut lines = head.lines().filter_map(|line| line.split_once(':'));
-    let (_, length) = lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
-    Some(head.len() + 4 + length.trim().parse::<usize>().ok()?)
+async fn ask(client: &mut http1::SendRequest<Full<Bytes>>, key: usize, body: Bytes) {
+    let request = Request::post("/api/video-tasks")
+        .header(header::HOST, "localhost")
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(
+            header::AUTHORIZATION,
+            "Bearer 793ccc64-5717-4562-b3fc-2c963f66afa6",
+        )
+        .header("idempotency-key", format!("final-{key:010}"))
+        .body(Full::new(body))
+        .expect("a request");
+    client.ready().await.expect("it is served");
+    let answer = client.send_request(request).await.expect("it is served");
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let body = answer.into_body().collect().await.expect("a whole answer");
+    assert!(body.to_bytes().len() > 900);
 }
