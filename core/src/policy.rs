@@ -56,12 +56,13 @@ impl TryFrom<Unchecked> for Policy {
         let tombstone = policy.tombstone_ms.span();
         let builder = PolicyBuilder::new(policy.usage, policy.retention_ms.span())
             .lease(policy.lease_ms.span())
-            .ceiling(policy.ceiling_ms.span())
-            .on_lapse(policy.lapse);
-        match tombstone.is_zero() {
+            .ceiling(policy.ceiling_ms.span());
+        let built = match tombstone.is_zero() {
             true => builder.build(),
             false => builder.tombstone(tombstone).build(),
-        }
+        };
+        // A lease carries the fence of the record it was taken over from, whatever its policy.
+        Ok(built?.with_lapse(policy.lapse))
     }
 }
 
@@ -414,6 +415,14 @@ mod tests {
             .unwrap();
         let json = serde_json::to_string(&policy).unwrap();
         assert_eq!(serde_json::from_str::<Policy>(&json).unwrap(), policy);
+        let active = Policy::while_active(SECOND).build().unwrap();
+        let taken_over = active.with_lapse(Lapse::Fence);
+        let token = serde_json::to_string(&taken_over).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Policy>(&token).unwrap(),
+            taken_over,
+            "a record that fenced was taken over while active"
+        );
         for (good, bad) in [
             ("\"lease_ms\":9000", "\"lease_ms\":0"),
             ("\"lease_ms\":9000", "\"lease_ms\":9001"),
