@@ -112,39 +112,36 @@ struct Order {
 }
 
 /// What it gets.
-#[derive(Clone, Serialize)]
+#[derive(Serialize)]
 struct Task {
     task_id: String,
     status: &'static str,
     seconds: u8,
     seed: u64,
-    prompt: String,
 }
 
-type Tasks = Arc<Mutex<HashMap<String, Task>>>;
+type Orders = Arc<Mutex<HashMap<String, Order>>>;
 
-/// A service that does no more than a create has to: it reads the order, checks it, keeps a task
-/// with a random id, and answers with the task and where it is.
+/// A service that does no more than a create has to: it reads the order, checks it, keeps it under
+/// a random id, and answers with the task and where it is.
 fn router() -> Router {
-    Router::new()
-        .route("/api/video-tasks", post(create))
-        .with_state(Tasks::default())
+    let create = post(create).with_state(Orders::default());
+    Router::new().route("/api/video-tasks", create)
 }
 
-async fn create(State(tasks): State<Tasks>, Json(order): Json<Order>) -> impl IntoResponse {
+async fn create(State(orders): State<Orders>, Json(order): Json<Order>) -> impl IntoResponse {
     assert!(order.seconds > 0 && order.prompt.len() < 2000);
     let task = Task {
         task_id: format!("vt_{:032x}", u128::from_be_bytes(SystemEntropy.bytes())),
         status: "pending",
         seconds: order.seconds,
         seed: order.seed,
-        prompt: order.prompt,
     };
-    let mut kept = tasks.lock().expect("nothing panics under it");
+    let mut kept = orders.lock().expect("nothing panics under it");
     if kept.len() == USED * 10 {
         kept.clear(); // a real one has a database
     }
-    kept.insert(task.task_id.clone(), task.clone());
+    kept.insert(task.task_id.clone(), order);
     drop(kept);
     let location = format!("/api/video-tasks/{}", task.task_id);
     (
@@ -234,5 +231,5 @@ async fn ask(client: &mut http1::SendRequest<Full<Bytes>>, key: usize, body: Byt
     let answer = client.send_request(request).await.expect("it is served");
     assert_eq!(answer.status(), StatusCode::CREATED);
     let body = answer.into_body().collect().await.expect("a whole answer");
-    assert!(body.to_bytes().len() > 900);
+    assert!(body.to_bytes().starts_with(b"{\"task_id\":\"vt_"));
 }

@@ -55,6 +55,7 @@ const PERMISSIONS: &[(&str, &[Effect], &str)] = &[
         &[Effect::Async, Effect::Clock],
         "waits for an outcome on tokio's clock, by feature",
     ),
+    ("core/src/run.rs", &[Effect::Async], "runs async work once"),
     (
         "core/src/testing.rs",
         &[Effect::Async],
