@@ -16,14 +16,16 @@ impl KeepAlive {
             let mut ticks = tokio::time::interval(third);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             ticks.tick().await; // the first is at once
-            ticks.tick().await;
-            // A renewal that failed leaves two thirds of a lease to try again, and even after a
-            // lapse nobody may have taken over.
-            while !matches!(
-                lease.renew().await,
-                Err(LeaseError::Stale(_) | LeaseError::Ceiling)
-            ) {
+            loop {
                 ticks.tick().await;
+                if lease.held().settled {
+                    break;
+                }
+                // A renewal that failed leaves two thirds of a lease to try again, and even after
+                // a lapse nobody may have taken over.
+                if let Err(LeaseError::Stale(_) | LeaseError::Ceiling) = lease.renew().await {
+                    break;
+                }
             }
         }))
     }

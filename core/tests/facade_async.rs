@@ -121,6 +121,17 @@ async fn renewing_stops_when_the_work_ends_either_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn renewing_stops_when_the_work_says_that_its_outcome_is_unknown() {
+    let idem = idem();
+    let mut lease = miss(&idem).await;
+    lease.keep_alive();
+    lease.mark_unknown().await.unwrap();
+    let swaps = idem.store().swaps();
+    tokio::time::sleep(3 * LEASE).await;
+    assert_eq!(idem.store().swaps(), swaps);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_lease_is_released_in_the_background_and_shutdown_waits_for_it() {
     let idem = idem();
     drop(miss(&idem).await);
