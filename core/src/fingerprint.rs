@@ -132,7 +132,7 @@ impl Fingerprint {
     }
 
     /// Hashes a request. The layout is in the documentation of the type.
-    fn seal(kind: Kind, parts: &[&Part], body: &[u8]) -> Self {
+    fn seal(kind: Kind, parts: &[Part<'_>], body: &[u8]) -> Self {
         let mut hash = Self::open(kind, parts);
         hash.update([END_OF_PARTS]);
         hash.update(body);
@@ -140,7 +140,11 @@ impl Fingerprint {
     }
 
     /// Hashes a request with a JSON body that is not empty.
-    fn seal_json(mode: NumberMode, parts: &[&Part], body: &[u8]) -> Result<Self, CanonicalError> {
+    fn seal_json(
+        mode: NumberMode,
+        parts: &[Part<'_>],
+        body: &[u8],
+    ) -> Result<Self, CanonicalError> {
         let mut hash;
         // In one go where there are no parts: each update costs as much as a few dozen bytes.
         let start = Self::start(Kind::from(mode));
@@ -162,12 +166,12 @@ impl Fingerprint {
     }
 
     /// Hashes what comes before the end of the parts.
-    fn open(kind: Kind, parts: &[&Part]) -> Sha256 {
+    fn open(kind: Kind, parts: &[Part<'_>]) -> Sha256 {
         // In one go: each update costs as much as a few dozen bytes.
         let mut framed = Self::start(kind)[..7].to_vec();
         for part in parts {
             framed.push(part.tag as u8);
-            for text in [&part.name, &part.value] {
+            for text in [part.name, part.value] {
                 framed.extend_from_slice(&(text.len() as u64).to_be_bytes());
                 framed.extend_from_slice(text);
             }
@@ -258,11 +262,10 @@ impl From<NumberMode> for Kind {
 }
 
 /// A part of the request beside the body.
-#[derive(Clone)]
-struct Part {
+struct Part<'a> {
     tag: Tag,
-    name: Vec<u8>,
-    value: Vec<u8>,
+    name: &'a [u8],
+    value: &'a [u8],
 }
 
 /// Where the tag of another part could be. No [`Tag`] is zero.

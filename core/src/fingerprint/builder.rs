@@ -1,6 +1,7 @@
 //! [`FingerprintBuilder`]: which parts of a request count.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::{Fingerprint, Kind, Part, Tag, media_type};
 use crate::canonical::{self, CanonicalError, NumberMode, Pointer, PointerError};
@@ -30,7 +31,9 @@ use crate::canonical::{self, CanonicalError, NumberMode, Pointer, PointerError};
 pub struct FingerprintBuilder {
     numbers: NumberMode,
     strict: bool,
-    parts: Vec<Part>,
+    parts: Vec<Kept>,
+    /// The names and values of the parts.
+    text: Vec<u8>,
     selected: Vec<Pointer>,
     left_out: Vec<Pointer>,
 }
@@ -231,16 +234,20 @@ impl FingerprintBuilder {
     }
 
     /// The parts in order, with the fields that are left out.
-    fn with_parts<T>(&self, seal: impl FnOnce(&[&Part]) -> T) -> T {
+    fn with_parts<T>(&self, seal: impl FnOnce(&[Part<'_>]) -> T) -> T {
+        let kept = self.parts.iter().map(|part| Part {
+            tag: part.tag,
+            name: &self.text[part.name.clone()],
+            value: &self.text[part.value.clone()],
+        });
         let left_out = self.left_out.iter().map(|pointer| Part {
             tag: Tag::LeftOut,
-            name: pointer.as_str().into(),
-            value: Vec::new(),
+            name: pointer.as_str().as_bytes(),
+            value: b"",
         });
-        let left_out: Vec<Part> = left_out.collect();
-        let mut parts: Vec<&Part> = self.parts.iter().chain(&left_out).collect();
+        let mut parts: Vec<Part<'_>> = kept.chain(left_out).collect();
         // Stable: what has one name keeps its order.
-        parts.sort_by(|l, r| (l.tag, &l.name).cmp(&(r.tag, &r.name)));
+        parts.sort_by_key(|part| (part.tag, part.name));
         seal(&parts)
     }
 
@@ -251,13 +258,24 @@ impl FingerprintBuilder {
     }
 
     fn with(mut self, tag: Tag, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
-        self.parts.push(Part {
-            tag,
-            name: name.as_ref().to_vec(),
-            value: value.as_ref().to_vec(),
-        });
+        let (name, value) = (self.keep(name.as_ref()), self.keep(value.as_ref()));
+        self.parts.push(Kept { tag, name, value });
         self
     }
+
+    fn keep(&mut self, text: &[u8]) -> Range<usize> {
+        let start = self.text.len();
+        self.text.extend_from_slice(text);
+        start..self.text.len()
+    }
+}
+
+/// A part, and where its name and its value are.
+#[derive(Clone)]
+struct Kept {
+    tag: Tag,
+    name: Range<usize>,
+    value: Range<usize>,
 }
 
 /// Shows the rules, and of the parts only how many there are.
