@@ -109,6 +109,19 @@ impl MemoryStore {
         false
     }
 
+    /// Takes a place that expired slots leave, here or in shards that were not called for a while.
+    /// One that another call holds is passed over: to wait for it with a lock in hand would be a
+    /// way to wait for ever.
+    fn make_room(&self, slots: &mut Slots, now: Timestamp) -> bool {
+        self.collect(slots, now, usize::MAX);
+        let others = self
+            .shards
+            .iter()
+            .filter_map(|shard| shard.0.try_lock().ok());
+        let mut collected = others.map(|mut other| self.collect(&mut other, now, usize::MAX));
+        self.reserve() || collected.any(|collected| collected > 0 && self.reserve())
+    }
+
     fn swap_in(&self, slots: &mut Slots, hash: u64, swap: &Swap) -> Result<Swapped, StoreError> {
         // Read under the lock, so that the order of the replies is the order of their times.
         let now = self.clock.now();
@@ -121,7 +134,9 @@ impl MemoryStore {
         if reply.verdict == Verdict::Won {
             match slot {
                 Some(slot) if held => slots.replace(hash, key, &slot),
-                Some(slot) if self.reserve() => slots.insert(hash, key, &slot),
+                Some(slot) if self.reserve() || self.make_room(slots, now) => {
+                    slots.insert(hash, key, &slot);
+                }
                 Some(_) => return Err(StoreError::Full),
                 None if held => {
                     slots.remove(hash, |kept| kept.record.key() == key);
@@ -155,10 +170,6 @@ impl Store for MemoryStore {
         let hash = self.hasher.hash_one(swap.slot.as_bytes());
         // The low bits place a record in its shard's map, the highest seven tag it there.
         let shard = &self.shards[(hash >> 32) as usize % SHARDS];
-        // Room may lie in other shards, which were not called for a while.
-        if self.len() >= self.capacity {
-            self.purge();
-        }
         self.swap_in(&mut shard.lock(), hash, swap)
     }
 }
