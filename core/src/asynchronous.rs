@@ -56,7 +56,7 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
     /// Takes up a lease that was begun elsewhere. Dropped, it releases, unless it is detached.
     #[must_use]
     pub fn resume_async(&self, token: LeaseToken) -> AsyncLease<S> {
-        AsyncLease::new(self.clone(), Held::resumed(token, self.now()))
+        AsyncLease::new(self.clone(), Held::resumed(token))
     }
 
     /// Settles a key whose outcome is unknown, or whose lease lapsed.
@@ -197,15 +197,9 @@ impl<S: AsyncStore + 'static> LeaseHandle<S> {
     }
 
     async fn call(&self, verb: Verb) -> Result<(), LeaseError> {
-        let asked_at = Held::time_of(&verb, &self.idem);
-        let (call, mut machine) = {
-            let mut held = self.held();
-            let call = held.call(&self.idem, verb);
-            let machine = call.machine(&held);
-            (call, machine)
-        };
+        let (mut machine, asked_at) = self.held().call(&self.idem, &verb);
         let reply = self.idem.drive_async(&mut machine).await;
-        self.held().replied(&self.idem, &call, reply, asked_at)
+        self.held().replied(&self.idem, &verb, reply, asked_at)
     }
 }
 

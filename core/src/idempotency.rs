@@ -237,7 +237,7 @@ impl<S: Store> Idempotency<S> {
     /// Takes up a lease that was begun elsewhere. Dropped, it releases, unless it is detached.
     #[must_use]
     pub fn resume(&self, token: LeaseToken) -> Lease<S> {
-        Lease::new(self.clone(), Held::resumed(token, self.now()))
+        Lease::new(self.clone(), Held::resumed(token))
     }
 
     /// Settles a key whose outcome is unknown, or whose lease lapsed.

@@ -150,10 +150,9 @@ impl<S: Store> Lease<S> {
     }
 
     fn call(&mut self, verb: Verb) -> Result<(), LeaseError> {
-        let asked_at = Held::time_of(&verb, &self.idem);
-        let call = self.held.call(&self.idem, verb);
-        let reply = self.idem.drive(&mut call.machine(&self.held));
-        self.held.replied(&self.idem, &call, reply, asked_at)
+        let (mut machine, asked_at) = self.held.call(&self.idem, &verb);
+        let reply = self.idem.drive(&mut machine);
+        self.held.replied(&self.idem, &verb, reply, asked_at)
     }
 }
 
@@ -175,84 +174,74 @@ impl<S: Store> fmt::Debug for Lease<S> {
 /// A lease in hand: what the guards have in common.
 pub(crate) struct Held {
     pub(crate) token: LeaseToken,
-    /// On the client's clock: before the ask that prolonged the lease last.
-    asked_at: Timestamp,
+    /// On the client's clock: before the ask that prolonged the lease last. None where that was
+    /// not an ask of this process.
+    asked_at: Option<Timestamp>,
     /// A drop does nothing.
     pub(crate) settled: bool,
-    /// Whether `remaining` counts from an ask of this process.
-    heard: bool,
-}
-
-/// A verb under way, and what to tell of it.
-pub(crate) struct Call {
-    pub(crate) verb: Verb,
 }
 
 impl Held {
     pub(crate) fn new(token: LeaseToken, asked_at: Timestamp) -> Self {
         Self {
-            token,
-            asked_at,
-            settled: false,
-            heard: true,
+            asked_at: Some(asked_at),
+            ..Self::resumed(token)
         }
     }
 
     /// A token that travelled: how long ago it was granted is not known on this clock.
-    pub(crate) fn resumed(token: LeaseToken, now: Timestamp) -> Self {
+    pub(crate) fn resumed(token: LeaseToken) -> Self {
         Self {
-            heard: false,
-            ..Self::new(token, now)
+            token,
+            asked_at: None,
+            settled: false,
         }
     }
 
     pub(crate) fn remaining(&self, now: Timestamp) -> Duration {
-        if !self.heard {
+        let Some(asked_at) = self.asked_at else {
             return Duration::ZERO;
-        }
+        };
         let left = self.token.remaining_when_seen();
         let margin = self.token.policy.lease() / 20;
-        left.saturating_sub(now.since(self.asked_at))
+        left.saturating_sub(now.since(asked_at))
             .saturating_sub(margin)
     }
 
-    /// The client's time before an ask that prolongs the lease; no other needs it.
-    pub(crate) fn time_of<S>(verb: &Verb, idem: &Idempotency<S>) -> Timestamp {
-        match verb {
-            Verb::Renew | Verb::Publish(_) => idem.now(),
-            _ => Timestamp::default(),
-        }
-    }
-
-    /// Prepares a verb: from here on an unknown outcome has to stay unknown.
-    pub(crate) fn call<S>(&mut self, idem: &Idempotency<S>, verb: Verb) -> Call {
-        if !matches!(verb, Verb::Renew | Verb::Publish(_)) {
-            self.settled = true;
-        }
-        if let (Verb::Finish(outcome), Usage::Replay) = (&verb, self.token.policy.usage) {
+    /// Prepares a verb: from here on an unknown outcome has to stay unknown. The client's time
+    /// comes with it where the verb prolongs the lease; no other needs it.
+    pub(crate) fn call<S>(
+        &mut self,
+        idem: &Idempotency<S>,
+        verb: &Verb,
+    ) -> (LeaseCall, Option<Timestamp>) {
+        let prolongs = matches!(verb, Verb::Renew | Verb::Publish(_));
+        self.settled |= !prolongs;
+        if let (Verb::Finish(outcome), Usage::Replay) = (verb, self.token.policy.usage) {
             idem.emit(&self.token.slot, EventKind::StoreStart, Some(outcome));
         }
-        Call { verb }
+        let machine = LeaseCall::new(self.token.clone(), verb.clone());
+        (machine, prolongs.then(|| idem.now()))
     }
 
     pub(crate) fn replied<S>(
         &mut self,
         idem: &Idempotency<S>,
-        call: &Call,
+        verb: &Verb,
         reply: Result<LeaseReply, Error>,
-        asked_at: Timestamp,
+        asked_at: Option<Timestamp>,
     ) -> Result<(), LeaseError> {
         #[cfg(feature = "tokio")]
-        if !matches!(call.verb, Verb::Renew) {
+        if !matches!(verb, Verb::Renew) {
             idem.shared.wakers.wake(&self.token.slot);
         }
         match reply {
             Ok(LeaseReply::Held(token)) => {
                 // A renewal and a publication may overtake each other on the way back.
                 if token.seen_at >= self.token.seen_at {
-                    (self.token, self.asked_at, self.heard) = (token, asked_at, true);
+                    (self.token, self.asked_at) = (token, asked_at);
                 }
-                let (kind, state) = match &call.verb {
+                let (kind, state) = match verb {
                     Verb::Publish(state) => (EventKind::Published, Some(state)),
                     _ => (EventKind::Renewed, None),
                 };
@@ -260,11 +249,11 @@ impl Held {
                 Ok(())
             }
             Ok(LeaseReply::Ended) => {
-                let outcome = match &call.verb {
+                let outcome = match verb {
                     Verb::Finish(outcome) => Some(outcome),
                     _ => None,
                 };
-                idem.emit(&self.token.slot, self.ended(&call.verb), outcome);
+                idem.emit(&self.token.slot, self.ended(verb), outcome);
                 Ok(())
             }
             Ok(LeaseReply::Ceiling) => {
@@ -301,12 +290,6 @@ impl Held {
             Verb::Forget if self.token.attempt == 1 => EventKind::Forgotten,
             _ => EventKind::Released,
         }
-    }
-}
-
-impl Call {
-    pub(crate) fn machine(&self, held: &Held) -> LeaseCall {
-        LeaseCall::new(held.token.clone(), self.verb.clone())
     }
 }
 
