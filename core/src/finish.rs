@@ -134,11 +134,10 @@ impl LeaseCall {
         } else {
             Duration::ZERO
         };
-        let zero = (0, Timestamp::default(), Duration::ZERO);
-        let (fence, granted_at, lease) = match (goes_on, ended) {
-            (true, _) => (self.token.fence, self.token.granted_at, self.lease_for),
-            (_, true) => zero,
-            _ => (self.token.fence, self.token.granted_at, Duration::ZERO),
+        // What nobody asks of an outcome is left out, so that it stays small.
+        let (fence, granted_at) = match ended {
+            true => (0, Timestamp::default()),
+            false => (self.token.fence, self.token.granted_at),
         };
         let record = Record {
             state,
@@ -147,7 +146,7 @@ impl LeaseCall {
             attempt: self.token.attempt,
             fence,
             granted_at,
-            lease,
+            lease: self.lease_for,
             tombstone: if ended {
                 policy.tombstone()
             } else {
