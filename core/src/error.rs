@@ -25,6 +25,11 @@ pub enum StoreError {
     /// What the store holds is damaged, or is not its own.
     #[error("the store is corrupt")]
     Corrupt(#[source] Option<Cause>),
+    /// The store cannot be used as it is set up: a read-only file, a missing table, a schema of a
+    /// newer version, a server that may evict records. Asking again does not help; the cause says
+    /// what does.
+    #[error("the store cannot be used as it is set up")]
+    Unusable(#[source] Option<Cause>),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -34,6 +39,16 @@ impl StoreError {
     /// An [`StoreError::Unavailable`] with its cause.
     pub fn unavailable(cause: impl Into<Cause>) -> Self {
         Self::Unavailable(Some(cause.into()))
+    }
+
+    /// A [`StoreError::Unusable`] with its cause.
+    pub fn unusable(cause: impl Into<Cause>) -> Self {
+        Self::Unusable(Some(cause.into()))
+    }
+
+    /// A [`StoreError::Corrupt`] with its cause.
+    pub fn corrupt(cause: impl Into<Cause>) -> Self {
+        Self::Corrupt(Some(cause.into()))
     }
 
     /// Whether the same question may succeed later.

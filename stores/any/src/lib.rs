@@ -1,0 +1,1 @@
+//! Any store of `idemp`, opened by its URL.

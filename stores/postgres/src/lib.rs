@@ -1,0 +1,1 @@
+//! The store of `idemp` that lives in a table of PostgreSQL.

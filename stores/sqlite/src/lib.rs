@@ -1,0 +1,1 @@
+//! The store of `idemp` that lives in one SQLite file.
