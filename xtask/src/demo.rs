@@ -3,6 +3,8 @@
 use crate::invocation::Invocation;
 use crate::screen;
 
+const USAGE: &str = "usage: cargo xtask demo [--store memory|sqlite:PATH|postgres://...|redis://...] [--serve [--port N]]";
+
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let player = player(arguments)?;
     screen::say("building the service and its player; the first time takes about a minute");
@@ -11,17 +13,22 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
 }
 
 fn player(arguments: &[String]) -> Result<Invocation, String> {
-    let player = Invocation::new("cargo run --quiet --package video_tasks --bin play");
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words[..] {
-        [] => Ok(player),
-        ["--serve"] => Ok(player.arg("--").arg("--serve")),
-        ["--serve", "--port", port] => {
-            let serve = player.arg("--").arg("--serve");
-            Ok(serve.arg("--port").arg(port))
+    let mut player = Invocation::new("cargo run --quiet --package video_tasks --bin play --");
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        player = player.arg(word);
+        match word.as_str() {
+            "--serve" => {}
+            "--port" | "--store" => {
+                let value = words
+                    .next()
+                    .ok_or_else(|| format!("{word} takes a value\n{USAGE}"))?;
+                player = player.arg(value);
+            }
+            _ => return Err(USAGE.to_string()),
         }
-        _ => Err("usage: cargo xtask demo [--serve [--port N]]".to_string()),
     }
+    Ok(player)
 }
 
 #[cfg(test)]
@@ -34,13 +41,18 @@ mod tests {
             let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
             player(&words).map(|invocation| invocation.to_string())
         };
-        let play = "cargo run --quiet --package video_tasks --bin play";
+        let play = "cargo run --quiet --package video_tasks --bin play --";
         assert_eq!(line(&[]).unwrap(), play);
-        assert_eq!(line(&["--serve"]).unwrap(), format!("{play} -- --serve"));
+        assert_eq!(line(&["--serve"]).unwrap(), format!("{play} --serve"));
         assert_eq!(
             line(&["--serve", "--port", "8080"]).unwrap(),
-            format!("{play} -- --serve --port 8080")
+            format!("{play} --serve --port 8080")
         );
+        assert_eq!(
+            line(&["--store", "memory"]).unwrap(),
+            format!("{play} --store memory")
+        );
+        assert!(line(&["--store"]).is_err());
         assert!(line(&["--save"]).unwrap_err().starts_with("usage"));
     }
 }

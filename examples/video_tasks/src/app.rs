@@ -15,17 +15,19 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
-use idemp::{Idempotency, InPlace, MemoryStore, Observer, Policy, PolicyError, Scope};
+use idemp::{Idempotency, Observer, Policy, PolicyError, Scope};
+use idemp_stores::AnyStore;
 use idemp_tower::{IdempotencyLayer, ScopeError};
 use tokio::net::TcpListener;
 
 use crate::bearer::User;
+use crate::database::Database;
 use crate::track::Tracks;
 use crate::video::VideoTasks;
 use crate::{bearer, fields, problem, request_id, track, video};
 
-/// Where the slots are. It answers in microseconds, so it is called in place.
-pub type Store = InPlace<MemoryStore>;
+/// Where the slots are: whatever the URL on the command line says.
+pub type Store = AnyStore;
 
 /// After a stop, connections and owners have this long to end.
 const GRACE: Duration = Duration::from_secs(30);
@@ -36,7 +38,7 @@ pub struct Config {
     /// How the outcome of a create is kept; by default for 24 hours.
     pub replay: Policy,
     /// How many video tasks of one user may be at work; by default 3.
-    pub active_limit: usize,
+    pub active_limit: u32,
     /// How long it takes to place a video task with the vendor; by default 60 ms.
     pub vendor_takes: Duration,
     /// How a natural key is held; by default for 6 hours at most.
@@ -72,17 +74,23 @@ pub struct App {
 }
 
 impl App {
-    /// With nothing stored yet. `observer` is told every step.
+    /// With its slots in `store` and its tasks in `database`. `observer` is told every step.
     #[must_use]
-    pub fn new(config: &Config, observer: impl Observer + 'static) -> Self {
-        let idem = Idempotency::builder(InPlace(MemoryStore::new()))
+    pub fn new(
+        config: &Config,
+        store: Store,
+        database: Database,
+        observer: impl Observer + 'static,
+    ) -> Self {
+        let idem = Idempotency::builder(store)
             .policy(config.replay)
             .observer(observer)
             .label(idemp_tower::json_label("task_id"))
             .build();
-        let videos = VideoTasks::new(config.active_limit, config.vendor_takes);
+        let videos = VideoTasks::new(database.clone(), config.active_limit, config.vendor_takes);
         let tracks = Tracks::new(
             idem.with_policy(config.while_active),
+            database,
             config.start_takes,
             config.patience,
         );

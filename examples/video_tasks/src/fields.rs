@@ -43,9 +43,12 @@ impl Fields {
     ///
     /// # Errors
     /// [`Problem`] where it is missing or something else.
-    pub fn whole(&mut self, name: &str, range: RangeInclusive<u64>) -> Result<u64, Problem> {
+    pub fn whole(&mut self, name: &str, range: RangeInclusive<u32>) -> Result<u32, Problem> {
         let found = self.0.remove(name);
-        let number = found.as_ref().and_then(whole);
+        let number = found
+            .as_ref()
+            .and_then(whole)
+            .and_then(|n| n.try_into().ok());
         number.filter(|n| range.contains(n)).ok_or_else(|| {
             let expected = format!("a whole number from {} to {}", range.start(), range.end());
             mistake(name, found.is_none(), &expected)

@@ -12,6 +12,7 @@
 pub mod app;
 pub mod bearer;
 pub mod client;
+pub mod database;
 pub mod fields;
 pub mod problem;
 pub mod request_id;

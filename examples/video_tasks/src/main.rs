@@ -1,18 +1,24 @@
 //! The service, on a port of this machine.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use idemp::Event;
+use idemp_stores::AnyStore;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use video_tasks::app::{App, Config};
+use video_tasks::database::Database;
 use video_tasks::stop;
 
 const USAGE: &str = "\
-usage: video_tasks [--port N] [--stop-at-eof]
+usage: video_tasks [--port N] [--store URL] [--tasks FILE] [--stop-at-eof]
 
   --port N        listen on this port of 127.0.0.1; by default PORT, else a free one
+  --store URL     where the idempotency keys are: memory, sqlite:PATH, postgres://... or
+                  redis://...; by default STORE, else sqlite:idempotency.db
+  --tasks FILE    where the tasks are, an SQLite file; by default video_tasks.db
   --stop-at-eof   stop when the standard input ends, so that nobody who starts it leaves it behind
 
   IDEMPOTENCY_TTL_HOURS   how long the outcome of a create is replayed, 24 by default
@@ -20,6 +26,8 @@ usage: video_tasks [--port N] [--stop-at-eof]
 
 struct Options {
     port: u16,
+    store: String,
+    tasks: PathBuf,
     stop_at_eof: bool,
 }
 
@@ -47,7 +55,11 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::from_env()?;
-    let app = App::new(&config, |event: &Event<'_>| eprintln!("{event}"));
+    let store = AnyStore::open(&options.store).await?;
+    let database = Database::open(&options.tasks)?;
+    let app = App::new(&config, store, database, |event: &Event<'_>| {
+        eprintln!("{event}");
+    });
     let listener = TcpListener::bind(("127.0.0.1", options.port)).await?;
     // Before the line, so that whoever reads it can stop the service at once.
     let stop = until(options.stop_at_eof)?;
@@ -59,10 +71,14 @@ async fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
 /// `None` where help is asked for.
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
     let mut port = std::env::var("PORT").ok();
+    let mut store = std::env::var("STORE").ok();
+    let mut tasks = PathBuf::from("video_tasks.db");
     let mut stop_at_eof = false;
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--port" => port = Some(arguments.next().ok_or("`--port` takes a number")?),
+            "--store" => store = Some(arguments.next().ok_or("`--store` takes a URL")?),
+            "--tasks" => tasks = arguments.next().ok_or("`--tasks` takes a file")?.into(),
             "--stop-at-eof" => stop_at_eof = true,
             "--help" | "-h" => return Ok(None),
             other => return Err(format!("`{other}` is not an option")),
@@ -72,7 +88,12 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
         port.parse()
             .map_err(|_| format!("`{port}` is not a port, which is 0 to 65535"))
     })?;
-    Ok(Some(Options { port, stop_at_eof }))
+    Ok(Some(Options {
+        port,
+        store: store.unwrap_or_else(|| "sqlite:idempotency.db".to_owned()),
+        tasks,
+        stop_at_eof,
+    }))
 }
 
 /// Ready when the process is asked to end, and, where wanted, at the end of the standard input.

@@ -11,7 +11,7 @@ use idemp::http::RequestId;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::request_id;
+use crate::{database, request_id};
 
 /// A refusal on its way to the client. A handler returns it; [`tell`] gives it the request's id.
 #[derive(Debug, Clone)]
@@ -46,6 +46,13 @@ impl Problem {
     pub fn not_found(what: &str) -> Self {
         let message = format!("There is no such {what}.");
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+    }
+
+    /// The service's own database failed: 500. The client is told no more than that.
+    #[must_use]
+    pub fn broken() -> Self {
+        let message = "The tasks cannot be read or written just now. Ask again.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
     }
 
     /// It is not known who is asking: 401 (RFC 9110, section 15.5.2).
@@ -88,6 +95,13 @@ impl Problem {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+impl From<database::Error> for Problem {
+    fn from(error: database::Error) -> Self {
+        eprintln!("video_tasks: the database: {error}");
+        Self::broken()
     }
 }
 

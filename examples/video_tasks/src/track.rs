@@ -6,9 +6,6 @@
 //! over as a token, kept with the analysis, to whoever ends it: then the slot is vacant at once,
 //! and the next request starts a new analysis.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::Json;
@@ -19,9 +16,12 @@ use http::header::LOCATION;
 use idemp::{
     AsyncLease, Decision, Entropy, Idempotency, InProgress, LeaseError, LeaseToken, SystemEntropy,
 };
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
+use rusqlite::{OptionalExtension, ToSql, params};
 use serde::{Deserialize, Serialize};
 
 use crate::app::Store;
+use crate::database::{self, Database};
 use crate::fields::Fields;
 use crate::problem::Problem;
 use crate::subject::Subject;
@@ -52,21 +52,13 @@ pub enum Status {
     Cancelled,
 }
 
-/// All analyses, in memory. Cheap to clone.
+/// All analyses. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tracks {
     idem: Idempotency<Store>,
-    analyses: Arc<Mutex<HashMap<String, Arc<Tracked>>>>,
+    database: Database,
     start_takes: Duration,
     patience: Duration,
-}
-
-/// An analysis, and the right to end it.
-#[derive(Debug)]
-struct Tracked {
-    lease: Mutex<LeaseToken>,
-    /// Locked while the analysis is being ended, so that it ends once.
-    status: tokio::sync::Mutex<Status>,
 }
 
 /// What a request for an analysis comes to.
@@ -84,10 +76,15 @@ impl Tracks {
     /// `idem` holds a key while its analysis is active. To start one takes `start_takes`; so long
     /// its duplicates wait for its name, but no longer than `patience`.
     #[must_use]
-    pub fn new(idem: Idempotency<Store>, start_takes: Duration, patience: Duration) -> Self {
+    pub fn new(
+        idem: Idempotency<Store>,
+        database: Database,
+        start_takes: Duration,
+        patience: Duration,
+    ) -> Self {
         Self {
             idem,
-            analyses: Arc::default(),
+            database,
             start_takes,
             patience,
         }
@@ -109,7 +106,7 @@ impl Tracks {
                 Ok(Decision::Miss(lease)) => return self.create(lease).await.map(Started::New),
                 Ok(Decision::InProgress(other)) if other.published().is_none() => break,
                 Ok(Decision::InProgress(other)) => {
-                    if let Some(analysis) = self.active(&other).await {
+                    if let Some(analysis) = self.active(&other)? {
                         return Ok(Started::Joined(analysis));
                     }
                 }
@@ -123,13 +120,15 @@ impl Tracks {
 
     /// What the owner published, with the present status; `None` where the analysis has just ended,
     /// so that its slot is vacant now.
-    async fn active(&self, other: &InProgress) -> Option<Analysis> {
-        let mut analysis: Analysis = other.json().ok()??;
-        // One of another process is as it was published.
-        if let Some(tracked) = self.find(&analysis.task_id) {
-            analysis.status = *tracked.status.lock().await;
+    fn active(&self, other: &InProgress) -> Result<Option<Analysis>, Problem> {
+        let Some(mut analysis) = other.json::<Analysis>().ok().flatten() else {
+            return Ok(None);
+        };
+        // One of a service with another database is as it was published.
+        if let Some((status, _)) = self.find(&analysis.task_id)? {
+            analysis.status = status;
         }
-        (analysis.status == Status::Processing).then_some(analysis)
+        Ok((analysis.status == Status::Processing).then_some(analysis))
     }
 
     /// Creates an analysis as the owner of its subject. A client that goes away does not stop it
@@ -139,47 +138,42 @@ impl Tracks {
         let created = tokio::spawn(async move {
             // Stands for what it takes to start an analysis.
             tokio::time::sleep(tracks.start_takes).await;
-            let (analysis, tracked) = tracks.insert(lease.token());
-            let published = lease.publish(&analysis).await;
-            match published {
+            let analysis = tracks.insert(&lease.token())?;
+            match lease.publish(&analysis).await {
                 // The end of the analysis is the end of the lease: until then nobody holds it here.
-                Ok(()) => *lock(&tracked.lease) = lease.detach(),
+                Ok(()) => {
+                    let _ = lease.detach();
+                    Ok(analysis)
+                }
                 // Its name may not be known to the duplicates: it came to nothing, and the lease
                 // is released on drop.
-                Err(_) => drop(lock(&tracks.analyses).remove(&analysis.task_id)),
+                Err(_) => {
+                    tracks.remove(&analysis.task_id)?;
+                    Err(unavailable())
+                }
             }
-            published.map(|()| analysis)
         });
-        created
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .ok_or_else(unavailable)
+        created.await.unwrap_or_else(|_| Err(unavailable()))
     }
 
     /// Ends an analysis, and makes the way free for the next one of its subject.
     async fn end(&self, task_id: String, end: Status) -> Result<Analysis, Problem> {
-        let tracked = self.find(&task_id).ok_or_else(no_such_task)?;
-        let mut status = tracked.status.lock().await;
-        if *status == Status::Processing {
-            let token = lock(&tracked.lease).clone();
+        let (mut status, token) = self.find(&task_id)?.ok_or_else(no_such_task)?;
+        if status == Status::Processing {
             // First the slot, then the status: whoever reads that it has ended finds it vacant.
             match self.idem.resume_async(token).finish(&end).await {
                 // Stale: it was active for longer than the policy allows, and another analysis has
                 // the slot. There is nothing to vacate.
-                Ok(()) | Err(LeaseError::Stale(_)) => *status = end,
+                Ok(()) | Err(LeaseError::Stale(_)) => status = self.ended(&task_id, end)?,
                 // It may be ended again.
                 Err(_) => return Err(unavailable()),
             }
         }
-        if *status == end {
-            Ok(Analysis {
-                task_id,
-                status: end,
-            })
+        if status == end {
+            Ok(Analysis { task_id, status })
         } else {
             let message = "The analysis has already ended in another way.";
-            let status = serde_json::json!(*status);
+            let status = serde_json::json!(status);
             Err(
                 Problem::new(StatusCode::CONFLICT, "TASK_ALREADY_ENDED", message)
                     .detail("status", status),
@@ -187,25 +181,82 @@ impl Tracks {
         }
     }
 
-    fn insert(&self, lease: LeaseToken) -> (Analysis, Arc<Tracked>) {
+    fn insert(&self, lease: &LeaseToken) -> Result<Analysis, database::Error> {
         let status = Status::Processing;
-        let tracked = Arc::new(Tracked {
-            lease: Mutex::new(lease),
-            status: tokio::sync::Mutex::new(status),
-        });
-        let mut analyses = lock(&self.analyses);
         loop {
             let [a, b, c, d, ..] = SystemEntropy.bytes();
             let task_id = format!("tr_{:08x}", u32::from_be_bytes([a, b, c, d]));
-            if let Entry::Vacant(place) = analyses.entry(task_id.clone()) {
-                place.insert(tracked.clone());
-                return (Analysis { task_id, status }, tracked);
+            let inserted = self.database.lock().execute(
+                "INSERT INTO analyses (task_id, status, lease) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO NOTHING",
+                params![task_id, status, lease.to_text()],
+            )?;
+            if inserted == 1 {
+                return Ok(Analysis { task_id, status });
             }
         }
     }
 
-    fn find(&self, task_id: &str) -> Option<Arc<Tracked>> {
-        lock(&self.analyses).get(task_id).cloned()
+    fn remove(&self, task_id: &str) -> Result<(), database::Error> {
+        let sql = "DELETE FROM analyses WHERE task_id = ?1";
+        self.database.lock().execute(sql, [task_id]).map(drop)
+    }
+
+    fn find(&self, task_id: &str) -> Result<Option<(Status, LeaseToken)>, Problem> {
+        let found: Option<(Status, String)> = self
+            .database
+            .lock()
+            .query_row(
+                "SELECT status, lease FROM analyses WHERE task_id = ?1",
+                [task_id],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        let Some((status, lease)) = found else {
+            return Ok(None);
+        };
+        let lease = LeaseToken::from_text(&lease).map_err(|_| Problem::broken())?;
+        Ok(Some((status, lease)))
+    }
+
+    /// Notes how an analysis ended, unless it had ended before. Of two ends at once one is noted;
+    /// hands that one back.
+    fn ended(&self, task_id: &str, end: Status) -> Result<Status, database::Error> {
+        self.database.lock().query_row(
+            "UPDATE analyses SET status = iif(status = ?3, ?2, status)
+             WHERE task_id = ?1 RETURNING status",
+            params![task_id, end, Status::Processing],
+            |row| row.get(0),
+        )
+    }
+}
+
+impl Status {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Processing, "processing"),
+        (Self::Completed, "completed"),
+        (Self::Failed, "failed"),
+        (Self::Cancelled, "cancelled"),
+    ];
+}
+
+impl ToSql for Status {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>, database::Error> {
+        let named = Self::ALL.iter().find(|(status, _)| status == self);
+        named.map_or_else(
+            || unreachable!("every status has a name"),
+            |(_, name)| name.to_sql(),
+        )
+    }
+}
+
+impl FromSql for Status {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let name = value.as_str()?;
+        let named = Self::ALL.iter().find(|(_, other)| *other == name);
+        named
+            .map(|(status, _)| *status)
+            .ok_or(FromSqlError::InvalidType)
     }
 }
 
@@ -248,8 +299,7 @@ pub async fn show(
     State(tracks): State<Tracks>,
     Path(task_id): Path<String>,
 ) -> Result<Json<Analysis>, Problem> {
-    let tracked = tracks.find(&task_id).ok_or_else(no_such_task)?;
-    let status = *tracked.status.lock().await;
+    let (status, _) = tracks.find(&task_id)?.ok_or_else(no_such_task)?;
     Ok(Json(Analysis { task_id, status }))
 }
 
@@ -290,22 +340,17 @@ fn unavailable() -> Problem {
     Problem::new(status, "IDEMPOTENCY_STORE_UNAVAILABLE", message).retry_after(1)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use idemp::{InPlace, MemoryStore, Policy};
+    use idemp::Policy;
     use tokio::time::Instant;
 
     fn tracks(patience: Duration) -> Tracks {
         let policy = Policy::while_active(Duration::from_secs(3600)).build();
-        let idem = Idempotency::builder(InPlace(MemoryStore::new())).policy(policy.unwrap());
-        Tracks::new(idem.build(), Duration::ZERO, patience)
+        let idem = Idempotency::builder(Store::memory()).policy(policy.unwrap());
+        let database = Database::in_memory().unwrap();
+        Tracks::new(idem.build(), database, Duration::ZERO, patience)
     }
 
     /// The owner of a subject, between its `begin` and its publication.
@@ -339,7 +384,10 @@ mod tests {
         let before = Instant::now();
         assert_eq!(tracks.start(&subject).await.unwrap(), Started::Nameless);
         assert_eq!(before.elapsed(), Duration::from_secs(2));
-        assert!(lock(&tracks.analyses).is_empty());
+        let analyses = |row: &rusqlite::Row<'_>| row.get::<_, u32>(0);
+        let count = "SELECT count(*) FROM analyses";
+        let count = tracks.database.lock().query_row(count, [], analyses);
+        assert_eq!(count, Ok(0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -360,7 +408,7 @@ mod tests {
         let subject = Subject::new("acme", "clip.mp4").unwrap();
         let lease = owner(&tracks, &subject).await;
         // As in `create`, up to the moment at which a duplicate may know the name.
-        let (analysis, _) = tracks.insert(lease.token());
+        let analysis = tracks.insert(&lease.token()).unwrap();
         lease.publish(&analysis).await.unwrap();
         let ended = tracks.end(analysis.task_id, Status::Failed).await.unwrap();
         assert_eq!(ended.status, Status::Failed);

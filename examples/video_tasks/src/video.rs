@@ -4,8 +4,6 @@
 //! refused here, for the limit or for a mistake in the body, is refused behind the layer. So a
 //! replay is answered even while new work is refused, and a refusal leaves the key as it was.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -13,9 +11,11 @@ use axum::{Extension, Json};
 use http::header::LOCATION;
 use http::{HeaderName, StatusCode};
 use idemp::{Entropy, SystemEntropy};
+use rusqlite::{OptionalExtension, Row, TransactionBehavior, params};
 use serde::Serialize;
 
 use crate::bearer::User;
+use crate::database::{self, Database};
 use crate::fields::Fields;
 use crate::problem::Problem;
 
@@ -29,9 +29,9 @@ pub struct VideoTask {
     /// What the video shall show.
     pub prompt: String,
     /// In seconds.
-    pub duration: u64,
+    pub duration: u32,
     /// Width to height.
-    pub aspect_ratio: &'static str,
+    pub aspect_ratio: String,
 }
 
 /// How far a video task is.
@@ -44,6 +44,15 @@ pub enum Status {
     Completed,
 }
 
+impl Status {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Completed => "completed",
+        }
+    }
+}
+
 /// The tasks of one user.
 #[derive(Debug, Serialize)]
 pub struct List {
@@ -51,21 +60,21 @@ pub struct List {
     tasks: Vec<VideoTask>,
 }
 
-/// The tasks of all users, in memory. Cheap to clone.
+/// The tasks of all users. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct VideoTasks {
-    tasks: Arc<Mutex<BTreeMap<String, (User, VideoTask)>>>,
-    active_limit: usize,
+    database: Database,
+    active_limit: u32,
     vendor_takes: Duration,
 }
 
 impl VideoTasks {
-    /// None yet. A user may have `active_limit` at work; to place one with the vendor takes
-    /// `vendor_takes`.
+    /// Those in `database`. A user may have `active_limit` at work; to place one with the vendor
+    /// takes `vendor_takes`.
     #[must_use]
-    pub fn new(active_limit: usize, vendor_takes: Duration) -> Self {
+    pub fn new(database: Database, active_limit: u32, vendor_takes: Duration) -> Self {
         Self {
-            tasks: Arc::default(),
+            database,
             active_limit,
             vendor_takes,
         }
@@ -73,29 +82,68 @@ impl VideoTasks {
 
     /// Takes the task in, or refuses it where the user has too many at work.
     fn admit(&self, user: &User, mut task: VideoTask) -> Result<VideoTask, Problem> {
-        let mut tasks = self.lock();
-        let active =
-            |(owner, task): &&(User, VideoTask)| owner == user && task.status == Status::Pending;
-        if tasks.values().filter(active).count() >= self.active_limit {
+        let mut connection = self.database.lock();
+        // Counting and inserting are one step: two orders at once do not both take the last place.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let active: u32 = transaction.query_row(
+            "SELECT count(*) FROM video_tasks WHERE user = ?1 AND status = 'pending'",
+            [user.name()],
+            |row| row.get(0),
+        )?;
+        if active >= self.active_limit {
             let message = "Too many of your tasks are at work. Wait until one has completed.";
             let code = "TOO_MANY_ACTIVE_TASKS";
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, code, message)
                 .detail("limit", self.active_limit)
                 .retry_after(5));
         }
-        while task.task_id.is_empty() || tasks.contains_key(&task.task_id) {
+        let mut inserted = 0;
+        while inserted == 0 {
             let [a, b, c, d, ..] = SystemEntropy.bytes();
             task.task_id = format!("vt_{:08x}", u32::from_be_bytes([a, b, c, d]));
+            inserted = transaction.execute(
+                "INSERT INTO video_tasks (task_id, user, status, prompt, duration, aspect_ratio)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+                params![
+                    task.task_id,
+                    user.name(),
+                    task.status.name(),
+                    task.prompt,
+                    task.duration,
+                    task.aspect_ratio,
+                ],
+            )?;
         }
-        tasks.insert(task.task_id.clone(), (user.clone(), task.clone()));
+        transaction.commit()?;
         Ok(task)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (User, VideoTask)>> {
-        self.tasks
+    fn find(&self, user: &User, task_id: &str) -> Result<VideoTask, Problem> {
+        let found = self
+            .database
             .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .query_row(
+                "SELECT task_id, status, prompt, duration, aspect_ratio FROM video_tasks
+                 WHERE user = ?1 AND task_id = ?2",
+                [user.name(), task_id],
+                task,
+            )
+            .optional()?;
+        found.ok_or_else(|| Problem::not_found("task"))
     }
+}
+
+fn task(row: &Row<'_>) -> Result<VideoTask, database::Error> {
+    Ok(VideoTask {
+        task_id: row.get(0)?,
+        status: match row.get_ref(1)?.as_str()? {
+            "pending" => Status::Pending,
+            _ => Status::Completed,
+        },
+        prompt: row.get(2)?,
+        duration: row.get(3)?,
+        aspect_ratio: row.get(4)?,
+    })
 }
 
 /// `POST /api/video-tasks`: 201 with the new task.
@@ -112,7 +160,9 @@ pub async fn create(
         status: Status::Pending,
         prompt: fields.text("prompt", 1..=2000)?,
         duration: fields.whole("duration", 1..=60)?,
-        aspect_ratio: fields.choice("aspect_ratio", &["16:9", "9:16", "1:1"])?,
+        aspect_ratio: fields
+            .choice("aspect_ratio", &["16:9", "9:16", "1:1"])?
+            .to_owned(),
     };
     fields.end()?;
     let task = videos.admit(&user, task)?;
@@ -122,16 +172,24 @@ pub async fn create(
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(task)))
 }
 
-/// `GET /api/video-tasks`: all tasks of the user.
+/// `GET /api/video-tasks`: all tasks of the user, the oldest first.
+///
+/// # Errors
+/// 500 where the database fails.
 pub async fn list(
     State(videos): State<VideoTasks>,
     Extension(user): Extension<User>,
-) -> Json<List> {
-    let tasks = videos.lock();
-    let own = tasks.values().filter(|(owner, _)| *owner == user);
-    let tasks: Vec<VideoTask> = own.map(|(_, task)| task.clone()).collect();
+) -> Result<Json<List>, Problem> {
+    let connection = videos.database.lock();
+    let mut query = connection.prepare_cached(
+        "SELECT task_id, status, prompt, duration, aspect_ratio FROM video_tasks
+         WHERE user = ?1 ORDER BY number",
+    )?;
+    let tasks: Vec<VideoTask> = query
+        .query_map([user.name()], task)?
+        .collect::<Result<_, _>>()?;
     let count = tasks.len();
-    Json(List { count, tasks })
+    Ok(Json(List { count, tasks }))
 }
 
 /// `GET /api/video-tasks/{task_id}`.
@@ -143,10 +201,7 @@ pub async fn show(
     Extension(user): Extension<User>,
     Path(task_id): Path<String>,
 ) -> Result<Json<VideoTask>, Problem> {
-    let tasks = videos.lock();
-    let found = tasks.get(&task_id).filter(|(owner, _)| *owner == user);
-    let (_, task) = found.ok_or_else(|| Problem::not_found("task"))?;
-    Ok(Json(task.clone()))
+    videos.find(&user, &task_id).map(Json)
 }
 
 /// `POST /api/video-tasks/{task_id}/complete`: what the vendor would call. Makes room for another.
@@ -158,9 +213,9 @@ pub async fn complete(
     Extension(user): Extension<User>,
     Path(task_id): Path<String>,
 ) -> Result<Json<VideoTask>, Problem> {
-    let mut tasks = videos.lock();
-    let found = tasks.get_mut(&task_id).filter(|(owner, _)| *owner == user);
-    let (_, task) = found.ok_or_else(|| Problem::not_found("task"))?;
-    task.status = Status::Completed;
-    Ok(Json(task.clone()))
+    videos.database.lock().execute(
+        "UPDATE video_tasks SET status = 'completed' WHERE user = ?1 AND task_id = ?2",
+        [user.name(), &task_id],
+    )?;
+    videos.find(&user, &task_id).map(Json)
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Ends with the test, whatever becomes of it. Its output stays open, as that of a terminal.
@@ -60,6 +60,18 @@ fn is_gone(address: SocketAddr) -> bool {
 #[test]
 fn every_check_of_the_play_holds_and_what_it_prints_fits_a_plain_page_of_a_hundred_columns() {
     let output = play().output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("SIGKILL"));
+    holds(output);
+}
+
+#[test]
+fn without_a_store_that_lasts_everything_but_the_kill_is_played() {
+    let output = play().args(["--store", "memory"]).output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("SIGKILL"));
+    holds(output);
+}
+
+fn holds(output: Output) {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
     assert!(text.contains("checks held"), "{text}");

@@ -8,13 +8,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use running::{assert_problem, config, start};
+use tempfile::TempDir;
 use video_tasks::app::Config;
 use video_tasks::client::{Call, Client};
 
 const ORDER: &str = r#"{"prompt":"A lighthouse","duration":5}"#;
 
-/// Ends with the test, whatever becomes of it.
-struct Process(Child);
+/// Ends with the test, whatever becomes of it, and its files with it.
+struct Process(Child, TempDir);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -25,9 +26,12 @@ impl Drop for Process {
 
 impl Process {
     fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_video_tasks"))
             .args(arguments)
+            .current_dir(folder.path())
             .env_remove("PORT")
+            .env_remove("STORE")
             .env_remove("IDEMPOTENCY_TTL_HOURS")
             .envs(environment.iter().copied())
             .stdin(Stdio::piped())
@@ -35,7 +39,7 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        Self(child)
+        Self(child, folder)
     }
 
     /// The address in its first line, and its output behind that.

@@ -9,8 +9,9 @@ use idemp::Event;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
-use video_tasks::app::{App, Config};
+use video_tasks::app::{App, Config, Store};
 use video_tasks::client::{Call, Client, Reply};
+use video_tasks::database::Database;
 
 pub struct Running {
     pub client: Client,
@@ -33,7 +34,8 @@ pub async fn start(config: Config) -> Running {
     let client = Client::new(listener.local_addr().unwrap());
     let lines = Arc::new(Mutex::new(Vec::new()));
     let seen = lines.clone();
-    let app = App::new(&config, move |event: &Event<'_>| {
+    let (store, database) = (Store::memory(), Database::in_memory().unwrap());
+    let app = App::new(&config, store, database, move |event: &Event<'_>| {
         seen.lock().unwrap().push(event.to_string());
     });
     let (stop, stopped) = oneshot::channel();

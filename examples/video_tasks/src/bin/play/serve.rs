@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crate::screen::{bold, dim};
 use crate::service::{Log, Service};
+use crate::setting::Setting;
 
 /// Until Ctrl-C. Hands back whether the service ended well.
-pub(crate) async fn run(port: &str) -> Result<bool, video_tasks::client::Error> {
+pub(crate) async fn run(port: &str, setting: &Setting) -> Result<bool, video_tasks::client::Error> {
     let requested = video_tasks::stop::requested()?;
-    let mut service = Service::start(port, Log::Shown)?;
+    let mut service = Service::start(port, Log::Shown, setting)?;
     println!("{}", invitation(&service.address().to_string()));
     let ended = async {
         while !service.has_ended() {

@@ -7,6 +7,8 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::setting::Setting;
+
 /// For the one line that it prints, and for its end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -30,11 +32,15 @@ pub(crate) enum Log {
 
 impl Service {
     /// Starts the program that lies beside this one, and waits until it listens.
-    pub(crate) fn start(port: &str, log: Log) -> Result<Self, String> {
+    pub(crate) fn start(port: &str, log: Log, setting: &Setting) -> Result<Self, String> {
         let name = format!("video_tasks{}", std::env::consts::EXE_SUFFIX);
         let here = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut child = Command::new(here.with_file_name(&name))
             .args(["--stop-at-eof", "--port", port])
+            .arg("--tasks")
+            .arg(setting.tasks())
+            // Not an argument: it may hold a password.
+            .env("STORE", setting.store())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(match log {
@@ -104,6 +110,13 @@ impl Service {
                 Err(error) => return Err(format!("the service was lost: {error}")),
             }
         }
+        Ok(self.take_log())
+    }
+
+    /// Ends it as a crash would, and hands over its log so far.
+    pub(crate) fn kill(mut self) -> Result<Vec<String>, String> {
+        let killed = self.child.kill().and_then(|()| self.child.wait());
+        killed.map_err(|error| format!("the service could not be killed: {error}"))?;
         Ok(self.take_log())
     }
 

@@ -2,9 +2,11 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use idemp::{Entropy, SystemEntropy};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use video_tasks::client::{Call, Client, Error, Reply};
@@ -46,16 +48,22 @@ struct Check {
 }
 
 impl Show {
-    pub(crate) fn begin(address: SocketAddr) -> Self {
+    pub(crate) fn begin(address: SocketAddr, store: &str) -> Self {
         println!();
         println!("  {}  created once, answered every time", bold("idemp"));
         let place = format!("the service is a process of its own at http://{address}");
         println!("  {}", dim(&place));
+        println!("  {}", dim(&format!("its idempotency keys are in {store}")));
         Self {
             client: Client::new(address),
             act: 0,
             checks: Vec::new(),
         }
+    }
+
+    /// The service is another process now, at another address.
+    pub(crate) fn moved(&mut self, address: SocketAddr) {
+        self.client = Client::new(address);
     }
 
     pub(crate) fn act(&mut self, title: &str) {
@@ -220,6 +228,18 @@ impl Show {
         }
         failed == 0
     }
+}
+
+/// A name that no other play has used.
+pub(crate) fn of_this_play(name: &str) -> String {
+    static PLAY: LazyLock<String> = LazyLock::new(|| {
+        let bytes = SystemEntropy.bytes();
+        bytes[..6]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    });
+    format!("{name}-{}", *PLAY)
 }
 
 /// A name as the log shows it: at most 8 characters, and never more than half of it.

@@ -3,11 +3,12 @@
 use http::StatusCode;
 use video_tasks::client::{Call, Error, Reply};
 
-use crate::show::Show;
+use crate::show::{Show, of_this_play};
 
 /// Of the first of the two acts.
 pub(crate) const TENANT: &str = "acme-studios";
 const OTHER_TENANT: &str = "blue-pictures";
+const PATIENT_TENANT: &str = "cold-harbour";
 const PATH: &str = "/api/v1/track";
 
 pub(crate) async fn three_at_once(show: &mut Show) -> Result<(), Error> {
@@ -71,6 +72,36 @@ pub(crate) async fn after_the_end(show: &mut Show) -> Result<(), Error> {
     Ok(())
 }
 
+/// An analysis that is active when its service is killed.
+pub(crate) struct Active {
+    id: String,
+}
+
+pub(crate) async fn before_the_kill(show: &mut Show) -> Result<Active, Error> {
+    show.say("Somebody starts an analysis, too.");
+    println!();
+    let new = show.ask_briefly(track(PATIENT_TENANT), "task_id").await?;
+    let id = started(&new);
+    println!();
+    show.check_new("a request starts a task", "", &id);
+    Ok(Active { id })
+}
+
+pub(crate) async fn after_the_kill(show: &mut Show, active: Active) -> Result<(), Error> {
+    show.say("The analysis is active still, so a duplicate joins it; and it can be ended.");
+    println!();
+    let id = active.id;
+    let joined = show.ask_briefly(track(PATIENT_TENANT), "task_id").await?;
+    let ending = Call::post(format!("{PATH}/{id}/complete"), "");
+    let ended = show.ask_briefly(ending, "status").await?;
+    let next = show.ask_briefly(track(PATIENT_TENANT), "task_id").await?;
+    println!();
+    show.check("after the kill one joins it", &id, joined.text("task_id"));
+    show.check("complete ends it", "completed", ended.text("status"));
+    show.check_new("after complete, a new task", &id, started(&next));
+    Ok(())
+}
+
 /// The id of a task that was created just now, `""` where it was not.
 fn started(reply: &Reply) -> String {
     match reply.status {
@@ -80,6 +111,7 @@ fn started(reply: &Reply) -> String {
 }
 
 fn track(tenant: &str) -> Call {
+    let tenant = of_this_play(tenant);
     let body =
         format!(r#"{{"tenant_id":"{tenant}","video_filename":"lighthouse, final (2).mp4"}}"#);
     Call::post(PATH, body)

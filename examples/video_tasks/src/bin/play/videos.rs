@@ -3,19 +3,23 @@
 use http::StatusCode;
 use video_tasks::client::{Call, Error, Reply};
 
-use crate::show::Show;
+use crate::show::{Show, of_this_play};
 
 /// Of the first three acts.
 pub(crate) const KEY: &str = "final-1769660861-8d3f";
+/// Of the one whose service is killed.
+pub(crate) const KILLED_KEY: &str = "nocturne-176966";
 /// Of the one that is refused at first.
 pub(crate) const REFUSED_KEY: &str = "encore-1769661302";
 
 const PATH: &str = "/api/video-tasks";
 const ORDER: &str = r#"{"prompt":"A lighthouse at dawn","duration":5}"#;
-/// A user whose service is empty at first, for each of the parts.
-const USER: &str = "793ccc64-5717-4562-b3fc-2c963f66afa6";
-const BUSY_USER: &str = "b19f04d2-8c1e-4f7a-9a55-0d6ce1a7be30";
-const HASTY_USER: &str = "5e0c7a91-22d4-4a39-8f6b-c3f1d0e9a4b7";
+/// A user whose service is empty at first, for each of the parts. The last group of the id is new
+/// for every play, since a store may remember the one before.
+const USER: &str = "793ccc64-5717-4562-b3fc";
+const PATIENT_USER: &str = "0c41d9be-63aa-47f0-8d12";
+const BUSY_USER: &str = "b19f04d2-8c1e-4f7a-9a55";
+const HASTY_USER: &str = "5e0c7a91-22d4-4a39-8f6b";
 
 pub(crate) async fn a_retry_is_a_replay(show: &mut Show) -> Result<(), Error> {
     show.act("The same request, twice");
@@ -93,6 +97,28 @@ pub(crate) async fn another_payload(show: &mut Show) -> Result<(), Error> {
     Ok(())
 }
 
+/// What a client is told, and asks again when its service was killed in between.
+pub(crate) struct Retry {
+    first: Reply,
+}
+
+pub(crate) async fn before_the_kill(show: &mut Show) -> Result<Retry, Error> {
+    show.say("A client orders a video, and is told that it is at work.");
+    let first = show.ask(order(PATIENT_USER, KILLED_KEY, ORDER)).await?;
+    show.check("a create", "201 pending", standing(&first));
+    Ok(Retry { first })
+}
+
+pub(crate) async fn after_the_kill(show: &mut Show, retry: Retry) -> Result<(), Error> {
+    show.say("The client never saw the answer, and retries. Nobody who had it in memory is left.");
+    let again = show.ask(order(PATIENT_USER, KILLED_KEY, ORDER)).await?;
+    show.check("the retry after the kill", "201 pending", standing(&again));
+    replayed(show, &retry.first, &again);
+    let count = count(show, PATIENT_USER).await?;
+    show.check("tasks of this user", 1, count);
+    Ok(())
+}
+
 pub(crate) async fn a_full_house(show: &mut Show) -> Result<(), Error> {
     show.act("A replay needs no room");
     show.say(
@@ -134,7 +160,9 @@ pub(crate) async fn a_full_house(show: &mut Show) -> Result<(), Error> {
     );
     println!();
     let path = format!("{PATH}/{}/complete", placed[1].text("task_id"));
-    let completed = show.send(&Call::post(path, "").user(BUSY_USER)).await?;
+    let completed = show
+        .send(&Call::post(path, "").user(&of_this_play(BUSY_USER)))
+        .await?;
     show.check("one task completes", "200 completed", standing(&completed));
     let served = show.ask(order(BUSY_USER, REFUSED_KEY, ORDER)).await?;
     show.check(
@@ -234,7 +262,7 @@ fn kind(reply: &Reply) -> Option<Kind> {
 }
 
 fn order(user: &str, key: &str, body: &str) -> Call {
-    Call::post(PATH, body).user(user).key(key)
+    Call::post(PATH, body).user(&of_this_play(user)).key(key)
 }
 
 /// The status, and what the body says of it: `201 pending`, `409 IDEMPOTENCY_KEY_CONFLICT`.
@@ -274,7 +302,9 @@ fn names(reply: &Reply) -> String {
 }
 
 async fn count(show: &Show, user: &str) -> Result<u64, Error> {
-    let list = show.send(&Call::get(PATH).user(user)).await?;
+    let list = show
+        .send(&Call::get(PATH).user(&of_this_play(user)))
+        .await?;
     list.json()["count"]
         .as_u64()
         .ok_or_else(|| "the list has no count".into())
