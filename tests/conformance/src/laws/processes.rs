@@ -6,6 +6,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use idemp::{AsyncStore, Expect, SlotKey, Verdict};
 
@@ -103,10 +104,11 @@ async fn serve(store: &impl AsyncStore) -> Held {
     Ok(())
 }
 
-/// The other process, which ends with this.
+/// The other process; it ends with this, or is ended.
 struct Other {
     process: Child,
-    input: ChildStdin,
+    /// Where this ends, the other process does.
+    input: Option<ChildStdin>,
     lines: Receiver<String>,
 }
 
@@ -127,8 +129,9 @@ impl Other {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(failed)?;
-        let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
-            broken!("the other process has no pipes")
+        let input = process.stdin.take();
+        let Some(output) = process.stdout.take() else {
+            broken!("what the other process says cannot be read")
         };
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -149,8 +152,9 @@ impl Other {
     }
 
     fn tell(&mut self, words: &str) -> Held {
-        let told = writeln!(self.input, "{words}").and_then(|()| self.input.flush());
-        told.map_err(|error| Seen(format!("the other process is gone: {error}")))
+        let told = self.input.as_mut().map(|input| writeln!(input, "{words}"));
+        ensure!(matches!(told, Some(Ok(()))), "the other process is gone");
+        Ok(())
     }
 
     /// What it says behind that word.
@@ -167,8 +171,15 @@ impl Other {
 
 impl Drop for Other {
     fn drop(&mut self) {
-        // It is done, or of no use any more.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        drop(self.input.take());
+        let started = Instant::now();
+        while matches!(self.process.try_wait(), Ok(None)) {
+            if started.elapsed() > Duration::from_secs(10) {
+                let _ = self.process.kill();
+                let _ = self.process.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
