@@ -1,0 +1,43 @@
+//! The Redis of tests: kept over kills where it is told so, gone with its owner.
+
+use idemp_servers::{Redis, Reply};
+
+const ALWAYS: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+
+fn text(text: &str) -> Reply {
+    Reply::Text(text.to_string())
+}
+
+#[test]
+fn what_an_append_only_file_holds_is_there_after_a_kill_and_a_restart() {
+    let mut redis = Redis::start(&ALWAYS);
+    assert_eq!(redis.command(&["SET", "k", "7"]), text("OK"));
+    redis.kill();
+    redis.start_again();
+    assert_eq!(redis.command(&["GET", "k"]), text("7"));
+    redis.restart();
+    assert_eq!(redis.command(&["GET", "k"]), text("7"));
+}
+
+#[test]
+fn without_a_file_nothing_is_there_after_a_kill() {
+    let mut redis = Redis::start(&[]);
+    redis.command(&["SET", "k", "7"]);
+    redis.kill();
+    redis.start_again();
+    assert_eq!(redis.command(&["GET", "k"]), Reply::Nil);
+}
+
+#[test]
+fn a_password_is_asked_for_and_in_the_url() {
+    let redis = Redis::start(&["--requirepass", "sesame"]);
+    assert_eq!(redis.command(&["PING"]), text("PONG"));
+    assert_eq!(redis.url(), format!("redis://:sesame@{}", redis.addr()));
+}
+
+#[test]
+fn a_paused_server_ends_with_its_owner() {
+    let redis = Redis::shared();
+    assert_eq!(redis.command(&["PING"]), text("PONG"));
+    Redis::start(&[]).pause();
+}
