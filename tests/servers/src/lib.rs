@@ -9,14 +9,20 @@
 
 #![cfg(unix)]
 
+mod cluster;
 mod keeper;
+mod pair;
 mod port;
 mod postgres;
 mod programs;
+mod proxy;
 mod redis;
 mod resp;
 mod server;
 
+pub use cluster::RedisCluster;
+pub use pair::RedisPair;
 pub use postgres::Postgres;
+pub use proxy::Proxy;
 pub use redis::Redis;
 pub use resp::Reply;

@@ -93,7 +93,20 @@ impl Redis {
     /// # Errors
     /// Those of the connection.
     pub fn ask(&self, words: &[&str]) -> io::Result<Reply> {
-        resp::ask(self.addr(), self.password(), words)
+        Ok(self.try_all(&[words])?.remove(0))
+    }
+
+    /// Several commands over one connection, for those that belong together: `SET` and `WAIT`.
+    ///
+    /// # Panics
+    /// As [`Redis::command`].
+    pub fn commands(&self, commands: &[&[&str]]) -> Vec<Reply> {
+        self.try_all(commands)
+            .unwrap_or_else(|error| panic!("Redis did not answer {commands:?}: {error}"))
+    }
+
+    fn try_all(&self, commands: &[&[&str]]) -> io::Result<Vec<Reply>> {
+        resp::ask(self.addr(), self.password(), commands)
     }
 
     /// Stops the server in good order and starts it again. What it holds in memory alone is gone.
@@ -163,9 +176,9 @@ impl Redis {
         let (addr, password) = (self.addr(), self.password());
         // Somebody else's server may be quicker at this port: it has another process id.
         let ready = |pid: u32| {
-            resp::ask(addr, password, &["INFO"]).is_ok_and(|info| {
-                info.field("process_id") == Some(&*pid.to_string())
-                    && info.field("loading") == Some("0")
+            resp::ask(addr, password, &[&["INFO"]]).is_ok_and(|info| {
+                info[0].field("process_id") == Some(&*pid.to_string())
+                    && info[0].field("loading") == Some("0")
             })
         };
         self.server = Server::start(&command, &self.keeper, ready);

@@ -39,8 +39,12 @@ impl Reply {
     }
 }
 
-/// One command over a connection of its own.
-pub(crate) fn ask(addr: SocketAddr, password: Option<&str>, words: &[&str]) -> io::Result<Reply> {
+/// Commands over one connection of their own.
+pub(crate) fn ask(
+    addr: SocketAddr,
+    password: Option<&str>,
+    commands: &[&[&str]],
+) -> io::Result<Vec<Reply>> {
     let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -48,13 +52,15 @@ pub(crate) fn ask(addr: SocketAddr, password: Option<&str>, words: &[&str]) -> i
     if let Some(password) = password {
         write_command(&mut request, &["AUTH", password]);
     }
-    write_command(&mut request, words);
+    for words in commands {
+        write_command(&mut request, words);
+    }
     stream.write_all(&request)?;
     let mut from = BufReader::new(stream);
     if password.is_some() {
         read(&mut from)?;
     }
-    read(&mut from)
+    commands.iter().map(|_| read(&mut from)).collect()
 }
 
 fn write_command(to: &mut Vec<u8>, words: &[&str]) {

@@ -1,6 +1,6 @@
 //! The Redis of tests: kept over kills where it is told so, gone with its owner.
 
-use idemp_servers::{Redis, Reply};
+use idemp_servers::{Redis, RedisPair, Reply};
 
 const ALWAYS: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
@@ -40,4 +40,34 @@ fn a_paused_server_ends_with_its_owner() {
     let redis = Redis::shared();
     assert_eq!(redis.command(&["PING"]), text("PONG"));
     Redis::start(&[]).pause();
+}
+
+#[test]
+fn a_replica_that_fell_behind_and_is_promoted_has_lost_what_it_did_not_hear() {
+    let mut pair = RedisPair::start(&[]);
+    pair.primary.command(&["SET", "heard", "1"]);
+    pair.catch_up();
+    pair.fall_behind();
+    let written = pair
+        .primary
+        .commands(&[&["SET", "unheard", "1"], &["WAIT", "1", "50"]]);
+    assert_eq!(written, [text("OK"), Reply::Number(0)]);
+    pair.fail_over();
+    assert_eq!(pair.replica.command(&["GET", "heard"]), text("1"));
+    assert_eq!(pair.replica.command(&["GET", "unheard"]), Reply::Nil);
+    assert_eq!(pair.replica.command(&["SET", "written", "1"]), text("OK"));
+}
+
+#[test]
+fn a_replica_that_caught_up_has_everything() {
+    let mut pair = RedisPair::start(&[]);
+    pair.fall_behind();
+    pair.primary.command(&["SET", "k", "1"]);
+    pair.catch_up();
+    let written = pair
+        .primary
+        .commands(&[&["SET", "k", "2"], &["WAIT", "1", "10000"]]);
+    assert_eq!(written, [text("OK"), Reply::Number(1)]);
+    pair.fail_over();
+    assert_eq!(pair.replica.command(&["GET", "k"]), text("2"));
 }
