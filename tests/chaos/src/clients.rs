@@ -32,6 +32,8 @@ pub struct Load {
     pub release_every: u32,
     /// Every so many owners die, and their leases lapse.
     pub crash_every: u32,
+    /// Every so many owners stall until their lease is over, and finish late.
+    pub stall_every: u32,
     /// Sets the keys of one load apart from those of another on the same store.
     pub name: String,
 }
@@ -45,6 +47,7 @@ impl Default for Load {
             outcome: 4096,
             release_every: 20,
             crash_every: 50,
+            stall_every: 500,
             name: "chaos".to_string(),
         }
     }
@@ -219,6 +222,9 @@ async fn execute<S: AsyncStore + 'static>(
         ledger.note(Entry::Releasing { key, attempt, at });
         let _ = lease.release().await;
         return false;
+    }
+    if rand::rng().random_ratio(1, load.stall_every.max(1)) {
+        tokio::time::sleep(load.lease + load.lease / 5).await;
     }
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
