@@ -1,17 +1,17 @@
 //! Nothing is left of a server whose owner was killed, or that nobody drops.
 
 use idemp_servers::{Postgres, Redis};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const OWNER: &str = "IDEMP_SERVERS_OWNER";
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// This very test in a process of its own, which says where its servers are.
-fn owner(test: &str, how: &str) -> (Child, Vec<String>) {
+fn owner(test: &str, how: &str) -> (Child, BufReader<ChildStdout>, Vec<String>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(OWNER, how)
@@ -19,12 +19,12 @@ fn owner(test: &str, how: &str) -> (Child, Vec<String>) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let output = BufReader::new(child.stdout.take().unwrap());
-    let lines = output.lines().map(Result::unwrap);
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let lines = output.by_ref().lines().map(Result::unwrap);
     let told = lines.filter_map(|line| line.split("server at ").nth(1).map(String::from));
     let addresses: Vec<String> = told.take(2).collect();
     assert_eq!(addresses.len(), 2);
-    (child, addresses)
+    (child, output, addresses)
 }
 
 /// What the other process does.
@@ -63,7 +63,8 @@ fn servers_end_with_a_process_that_is_killed() {
     if let Ok(how) = std::env::var(OWNER) {
         return own(&how);
     }
-    let (mut child, addresses) = owner("servers_end_with_a_process_that_is_killed", "killed");
+    let (mut child, _output, addresses) =
+        owner("servers_end_with_a_process_that_is_killed", "killed");
     assert_eq!(
         folders_of(child.id()).len(),
         3,
@@ -79,7 +80,8 @@ fn shared_servers_end_with_their_process() {
     if let Ok(how) = std::env::var(OWNER) {
         return own(&how);
     }
-    let (mut child, addresses) = owner("shared_servers_end_with_their_process", "ends");
-    assert!(child.wait().unwrap().success());
+    let (mut child, output, addresses) = owner("shared_servers_end_with_their_process", "ends");
+    let said: Vec<String> = output.lines().map(Result::unwrap).collect();
+    assert!(child.wait().unwrap().success(), "{said:?}");
     nothing_is_left(child.id(), &addresses);
 }
