@@ -1,0 +1,201 @@
+//! The file: how a connection is opened, what is refused, and the schema's versions.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::error::{Failure, FileError, Kind};
+use crate::options::{Durability, SqliteOptions};
+use crate::row;
+
+/// In each file's header: "idem", so that `file` and SQLite's tools tell it from other databases.
+const APPLICATION_ID: i32 = 0x6964_656d;
+
+/// Each brings the schema from the version that is its place in this list to the next. Version 0 is
+/// an empty file. A migration that was published is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("schema/0001_slots.sql")];
+
+/// Before 3.51.3 a checkpoint beside a write of another connection could lose the write.
+const OLDEST: i32 = 3_051_003;
+
+const PAGE_BYTES: i64 = 4096;
+
+/// Where the connections go, and how they are set.
+pub(crate) struct File {
+    path: PathBuf,
+    durability: Durability,
+    busy_timeout: Duration,
+    max_pages: Option<i64>,
+}
+
+impl File {
+    /// Opens the file and brings its schema up to date; gives the connection that did it.
+    pub(crate) fn open(
+        path: &Path,
+        options: &SqliteOptions,
+    ) -> Result<(Self, Connection), Failure> {
+        check_library(rusqlite::version_number(), rusqlite::version())?;
+        let file = Self {
+            // Absolute, so that later connections open the same file wherever the process moves,
+            // and no path is taken for a URI or for `:memory:`.
+            path: std::path::absolute(path)
+                .map_err(|_| rusqlite::Error::InvalidPath(path.to_path_buf()))?,
+            durability: options.durability,
+            busy_timeout: options.busy_timeout,
+            max_pages: options.max_bytes.map(pages),
+        };
+        if is_cut_off(&file.path) {
+            return Err(FileError::CutOff.into());
+        }
+        let connection = file.patiently(|| file.first_connection(MIGRATIONS))?;
+        Ok((file, connection))
+    }
+
+    /// A connection that only reads, and gives up at once where it would have to wait.
+    pub(crate) fn reader(&self) -> Result<Connection, Failure> {
+        let connection = self.connect(OpenFlags::empty())?;
+        connection.pragma_update(None, "query_only", true)?;
+        row::prepare(&connection)?;
+        connection.busy_timeout(Duration::ZERO)?;
+        Ok(connection)
+    }
+
+    /// A connection for what is done beside the writes: it gives up at once as well.
+    pub(crate) fn janitor(&self) -> Result<Connection, Failure> {
+        let connection = self.connect(OpenFlags::empty())?;
+        self.set_for_writing(&connection)?;
+        connection.busy_timeout(Duration::ZERO)?;
+        Ok(connection)
+    }
+
+    fn first_connection(&self, migrations: &[&str]) -> Result<Connection, Failure> {
+        let mut connection = self.connect(OpenFlags::SQLITE_OPEN_CREATE)?;
+        if connection.is_readonly(rusqlite::MAIN_DB)? {
+            return Err(FileError::ReadOnly.into());
+        }
+        // Before anything is changed in it: is it ours?
+        version(&connection, migrations)?;
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+        let mode: String =
+            connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(FileError::NoLog { mode }.into());
+        }
+        self.set_for_writing(&connection)?;
+        migrate(&mut connection, migrations)?;
+        row::prepare(&connection)?;
+        Ok(connection)
+    }
+
+    fn connect(&self, more: OpenFlags) -> Result<Connection, Failure> {
+        // Each connection is used by one thread at a time, behind a lock of ours.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(self.busy_timeout)?;
+        connection.pragma_update(None, "mmap_size", 0)?;
+        Ok(connection)
+    }
+
+    fn set_for_writing(&self, connection: &Connection) -> Result<(), Failure> {
+        let synchronous = match self.durability {
+            Durability::Power => "full",
+            Durability::Process => "normal",
+        };
+        connection.pragma_update(None, "synchronous", synchronous)?;
+        // On macOS fsync does not reach the disk, and this does. Elsewhere they do nothing.
+        connection.pragma_update(None, "fullfsync", true)?;
+        connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+        connection.pragma_update(None, "cache_size", -16_384)?;
+        connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        if let Some(pages) = self.max_pages {
+            connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// Where two processes make one file, SQLite does not wait in every place where it could.
+    fn patiently<T>(&self, mut open: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+        let started = Instant::now();
+        loop {
+            match open() {
+                Err(failure)
+                    if failure.kind() == Kind::Busy && started.elapsed() < self.busy_timeout =>
+                {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                opened => return opened,
+            }
+        }
+    }
+}
+
+/// Brings the schema up to date, in one transaction: all of it, or nothing.
+fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Failure> {
+    let write = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = version(&write, migrations)?;
+    for migration in &migrations[found..] {
+        write.execute_batch(migration)?;
+    }
+    write.pragma_update(None, "application_id", APPLICATION_ID)?;
+    // Written even if it is the same: this commit syncs the log, and with it what a killed process
+    // wrote there and did not live to sync. Nothing may be read that a power loss could take back.
+    write.pragma_update(None, "user_version", migrations.len() as i64)?;
+    Ok(write.commit()?)
+}
+
+/// How many of the migrations the file has behind it.
+fn version(connection: &Connection, migrations: &[&str]) -> Result<usize, Failure> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (owner, found) = (number("application_id")?, number("user_version")?);
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if owner != i64::from(APPLICATION_ID) {
+        return match (owner, found, tables) {
+            (0, 0, 0) => Ok(0),
+            _ => Err(FileError::Foreign.into()),
+        };
+    }
+    match usize::try_from(found) {
+        Ok(found) if found <= migrations.len() => Ok(found),
+        _ => {
+            let known = migrations.len() as i64;
+            Err(FileError::Newer { found, known }.into())
+        }
+    }
+}
+
+/// SQLite counts pages in 32 bits; fewer than 16 hold no more than the schema.
+fn pages(bytes: u64) -> i64 {
+    (bytes / PAGE_BYTES as u64).clamp(16, u64::from(u32::MAX - 1)) as i64
+}
+
+fn check_library(number: i32, name: &str) -> Result<(), FileError> {
+    match number < OLDEST {
+        true => Err(FileError::OldLibrary { found: name.into() }),
+        false => Ok(()),
+    }
+}
+
+/// An empty file is a new one to SQLite, which would throw its log away. Only asks for lengths:
+/// whoever opened and closed the file here would give up all locks that this process has on it.
+fn is_cut_off(path: &Path) -> bool {
+    let length = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    // The log first: a file that is made meanwhile has its first page before it has a log.
+    length(Path::new(&log)) > 0 && path.exists() && length(path) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_with_the_fault_in_its_log_is_refused_and_says_which_it_is() {
+        assert!(check_library(3_051_003, "3.51.3").is_ok());
+        let error = check_library(3_051_002, "3.51.2").unwrap_err();
+        assert!(error.to_string().contains("3.51.2"));
+        assert!(check_library(rusqlite::version_number(), rusqlite::version()).is_ok());
+    }
+}

@@ -1,0 +1,17 @@
+-- One row for each slot. Times are milliseconds since the Unix epoch.
+--
+-- Rows lie in the order in which they came, so that those of one commit share pages, and `finish`
+-- writes to a page that `begin` wrote shortly before. `look_at` is when the purge looks at the row
+-- again: it is never later than `gone_at`, and only the purge moves it, so `finish` touches no index.
+CREATE TABLE slots (
+    id          INTEGER PRIMARY KEY,
+    key         BLOB    NOT NULL UNIQUE,
+    look_at     INTEGER NOT NULL,
+    lease_until INTEGER NOT NULL,
+    gone_at     INTEGER NOT NULL,
+    rev         BLOB    NOT NULL,
+    head        BLOB    NOT NULL,
+    body        BLOB    NOT NULL
+) STRICT;
+
+CREATE INDEX slots_to_look_at ON slots (look_at);

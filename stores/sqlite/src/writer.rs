@@ -1,0 +1,189 @@
+//! The one connection that writes: a group is one transaction, and one sync.
+
+use std::cell::Cell;
+
+use idemp::{Clock, Swap, Swapped};
+use rusqlite::{Connection, hooks::Wal};
+
+use crate::error::{Failure, Kind};
+use crate::queue::{Answer, Chores};
+use crate::row::{self, Collected};
+
+/// The log's length in pages (4 KiB each) from which on it is brought into the file. What a page is
+/// written again meanwhile is saved; twice to four times as much is what a log may grow to.
+const CHECKPOINT_AT: i32 = 4096;
+
+/// After so many new rows the purge looks at some; at more of them, so that it catches up.
+const PURGE_EVERY: u64 = 64;
+const PURGE_ROWS: u32 = 256;
+
+pub(crate) struct Writer {
+    connection: Connection,
+    new_rows: u64,
+    checkpoint_at: i32,
+    groups: u64,
+}
+
+/// A transaction that failed.
+enum Failed {
+    /// Before its commit: nothing was written.
+    Nothing(Failure),
+    /// In its commit: it may have been written.
+    Unknown(Failure),
+}
+
+impl Writer {
+    pub(crate) fn new(connection: Connection) -> Self {
+        // Replaces SQLite's own checkpoint, which would run on the caller's time.
+        connection.wal_hook(Some(|_: &Wal, pages| {
+            LOG_PAGES.set(pages);
+            Ok(())
+        }));
+        Self {
+            connection,
+            new_rows: 0,
+            checkpoint_at: CHECKPOINT_AT,
+            groups: 0,
+        }
+    }
+
+    /// The answer to a swap that loses; `None` where it would win.
+    pub(crate) fn ask(&self, clock: &dyn Clock, swap: &Swap) -> Result<Option<Swapped>, Failure> {
+        match self.connection.is_autocommit() {
+            true => row::ask(&self.connection, clock, swap),
+            // Inside a transaction that could not be rolled back: what it shows is not so.
+            false => Ok(None),
+        }
+    }
+
+    /// Carries out the swaps in their order and commits them together.
+    ///
+    /// Where one of them fails, nothing of the group was written yet: each is then tried alone, so
+    /// that none fails for another's sake.
+    pub(crate) fn commit(&mut self, clock: &dyn Clock, swaps: &[&Swap]) -> Vec<Answer> {
+        let all = |failure: Failure| swaps.iter().map(|_| Err(failure.clone())).collect();
+        match self.transaction(clock, swaps) {
+            Ok(answers) => answers,
+            Err(Failed::Unknown(failure)) => all(failure),
+            Err(Failed::Nothing(failure)) if failure.kind() == Kind::Busy => all(failure),
+            Err(Failed::Nothing(_)) if swaps.len() > 1 => {
+                let mut answers = Vec::with_capacity(swaps.len());
+                for swap in swaps {
+                    answers.append(&mut self.commit(clock, &[swap]));
+                }
+                answers
+            }
+            Err(Failed::Nothing(failure)) => match failure.kind() {
+                Kind::Full if self.make_room(clock) => match self.transaction(clock, swaps) {
+                    Ok(answers) => answers,
+                    Err(Failed::Nothing(failure) | Failed::Unknown(failure)) => all(failure),
+                },
+                _ => all(failure),
+            },
+        }
+    }
+
+    /// Removes slots that are gone, in one transaction that looks at so many rows at most.
+    pub(crate) fn purge(&mut self, clock: &dyn Clock, rows: u32) -> Result<Collected, Failure> {
+        self.begin()?;
+        let collected = row::collect(&self.connection, clock.now(), rows);
+        match collected {
+            Ok(collected) => match row::run(&self.connection, "COMMIT") {
+                Ok(()) => Ok(collected),
+                Err(failure) => self.rolled_back(failure),
+            },
+            Err(failure) => self.rolled_back(failure),
+        }
+    }
+
+    /// What is due after a commit.
+    pub(crate) fn due(&mut self) -> Chores {
+        let pages = LOG_PAGES.get();
+        let due = Chores {
+            purge: self.new_rows >= PURGE_EVERY,
+            checkpoint: pages >= self.checkpoint_at,
+        };
+        if due.purge {
+            self.new_rows = 0;
+        }
+        if due.checkpoint {
+            // Where a reader holds the log back: not again at each commit.
+            self.checkpoint_at = pages.saturating_add(CHECKPOINT_AT);
+        } else if pages < CHECKPOINT_AT {
+            self.checkpoint_at = CHECKPOINT_AT;
+        }
+        due
+    }
+
+    /// Does what can be done between groups. It is tried again later where it fails: no caller's
+    /// answer depends on it.
+    pub(crate) fn chores(&mut self, clock: &dyn Clock, chores: Chores) {
+        if chores.checkpoint {
+            let _ = checkpoint(&self.connection);
+        }
+        if chores.purge && row::is_any_due(&self.connection, clock.now()).unwrap_or(false) {
+            let _ = self.purge(clock, PURGE_ROWS);
+        }
+    }
+
+    /// How many transactions were committed that wrote.
+    pub(crate) fn groups(&self) -> u64 {
+        self.groups
+    }
+
+    fn transaction(&mut self, clock: &dyn Clock, swaps: &[&Swap]) -> Result<Vec<Answer>, Failed> {
+        self.begin().map_err(Failed::Nothing)?;
+        let mut answers = Vec::with_capacity(swaps.len());
+        let mut new_rows = 0;
+        for swap in swaps {
+            match row::carry_out(&self.connection, clock, swap) {
+                Ok(done) => {
+                    new_rows += u64::from(done.new_row);
+                    answers.push(Ok(done.reply));
+                }
+                // Nothing was written for it, and the others do not depend on it.
+                Err(failure @ Failure::Row(_)) => answers.push(Err(failure)),
+                Err(failure) => return self.rolled_back(failure).map_err(Failed::Nothing),
+            }
+        }
+        match row::run(&self.connection, "COMMIT") {
+            Ok(()) => {
+                self.new_rows += new_rows;
+                self.groups += 1;
+                Ok(answers)
+            }
+            Err(failure) => self.rolled_back(failure).map_err(Failed::Unknown),
+        }
+    }
+
+    fn begin(&self) -> Result<(), Failure> {
+        // Left open by a panic or by a rollback that failed: nobody was told of it.
+        if !self.connection.is_autocommit() {
+            row::run(&self.connection, "ROLLBACK")?;
+        }
+        row::run(&self.connection, "BEGIN IMMEDIATE")
+    }
+
+    /// Gives the failure; what cannot be rolled back now is before the next transaction.
+    fn rolled_back<T>(&self, failure: Failure) -> Result<T, Failure> {
+        if !self.connection.is_autocommit() {
+            let _ = row::run(&self.connection, "ROLLBACK");
+        }
+        Err(failure)
+    }
+
+    fn make_room(&mut self, clock: &dyn Clock) -> bool {
+        self.purge(clock, PURGE_ROWS)
+            .is_ok_and(|collected| collected.gone > 0)
+    }
+}
+
+/// Brings what it can of the log into the file, and waits for nobody.
+pub(crate) fn checkpoint(connection: &Connection) -> Result<(), Failure> {
+    Ok(connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
+}
+
+thread_local! {
+    /// What SQLite said last, on this thread, in the commit that has just returned.
+    static LOG_PAGES: Cell<i32> = const { Cell::new(0) };
+}
