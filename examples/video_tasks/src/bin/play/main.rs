@@ -133,7 +133,7 @@ async fn play(setting: &Setting) -> Result<bool, Error> {
     show.log(
         &log,
         "three requests at once for one file (the key is a digest of its name)",
-        &format!("user={}", show::cut(tracks::TENANT)),
+        &format!("user={}", show::cut(&show::of_this_play(tracks::TENANT))),
     );
     Ok(show.end(started.elapsed()))
 }

@@ -103,14 +103,14 @@ pub(crate) struct Retry {
 }
 
 pub(crate) async fn before_the_kill(show: &mut Show) -> Result<Retry, Error> {
-    show.say("A client orders a video, and is told that it is at work.");
+    show.say("A client orders a video, and the answer is lost on its way.");
     let first = show.ask(order(PATIENT_USER, KILLED_KEY, ORDER)).await?;
     show.check("a create", "201 pending", standing(&first));
     Ok(Retry { first })
 }
 
 pub(crate) async fn after_the_kill(show: &mut Show, retry: Retry) -> Result<(), Error> {
-    show.say("The client never saw the answer, and retries. Nobody who had it in memory is left.");
+    show.say("The client retries. Of those who had the answer in their memory nobody is left.");
     let again = show.ask(order(PATIENT_USER, KILLED_KEY, ORDER)).await?;
     show.check("the retry after the kill", "201 pending", standing(&again));
     replayed(show, &retry.first, &again);
