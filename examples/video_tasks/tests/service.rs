@@ -15,7 +15,10 @@ use video_tasks::client::{Call, Client};
 const ORDER: &str = r#"{"prompt":"A lighthouse","duration":5}"#;
 
 /// Ends with the test, whatever becomes of it, and its files with it.
-struct Process(Child, TempDir);
+struct Process(
+    Child,
+    #[allow(dead_code, reason = "removes the folder")] TempDir,
+);
 
 impl Drop for Process {
     fn drop(&mut self) {
