@@ -30,7 +30,7 @@ fn breakers(law: &str) -> Vec<(Fault, &'static str)> {
         "law_2_a_swap_wins_if_and_only_if_the_comparison_held_and_replaces_the_whole_slot" => vec![
             (ClaimsWhatHasLapsed, "it has to be `Lost`"),
             (TakesAnyRevision, "it has to be `Lost`"),
-            (TakesTheNilRevision, "it has to be `Lost`"),
+            (TakesTheNilRevision, "a read won"),
             (KeepsTheOldHead, "the head differs"),
             (KeepsTheOldBody, "the body differs"),
             (RemovesNothing, "`Lost` to Rev"),
@@ -90,8 +90,8 @@ fn breakers(law: &str) -> Vec<(Fault, &'static str)> {
             (TakesNothingForAbsent, "nothing lies there"),
         ],
         "law_6_after_a_lost_answer_an_owner_recognises_its_own_doing" => vec![
-            (KnowsAnOwnerByItsHead, "not its own any more"),
-            (LosesToNothing, "it did not recognise its own doing"),
+            (KnowsAnOwnerByItsHead, "did not recognise its own doing"),
+            (LosesToNothing, "did not get what the owner published"),
         ],
         "law_6_a_swap_that_is_given_up_happened_whole_or_not_at_all" => vec![
             (
@@ -106,11 +106,11 @@ fn breakers(law: &str) -> Vec<(Fault, &'static str)> {
             (ShowsTheBody, "shows the body"),
         ],
         "law_7_keys_never_alias" => vec![
-            (JoinsParts, "was put under another"),
-            (FoldsCase, "was put under another"),
-            (TrimsNames, "was put under another"),
-            (CutsNames, "was put under another"),
-            (ForgetsTheScope, "was put under another"),
+            (JoinsParts, "the key"),
+            (FoldsCase, "the key"),
+            (TrimsNames, "the key"),
+            (CutsNames, "the key"),
+            (ForgetsTheScope, "the key"),
         ],
         "law_8_one_trip_a_step_and_two_to_take_over" => vec![
             (LosesTwice, "questions to the store"),
