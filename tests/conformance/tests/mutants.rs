@@ -4,7 +4,7 @@ mod shared;
 
 use idemp_conformance::laws::{self, Law};
 use shared::faulty::Fault::{self, *};
-use shared::faulty::Faulty;
+use shared::faulty::{Faulty, Limited};
 use shared::file::Files;
 
 /// Who breaks which law, and a part of what is said about it then.
@@ -118,6 +118,38 @@ fn breakers(law: &str) -> Vec<(Fault, &'static str)> {
         ],
         _ => vec![],
     }
+}
+
+#[test]
+fn a_limit_on_bodies_takes_no_law_away_but_turns_it_round() {
+    for (fault, part) in [
+        (
+            TakesMoreThanItsLimit,
+            "over the store's limit, and was answered `Won`",
+        ),
+        (SaysToAskAgainWhenTooLarge, "asking again may help"),
+        (CutsAtItsLimit, "was refused, and changed the slot"),
+    ] {
+        let law = laws::law_5_head_and_body_come_back_byte_for_byte;
+        let broken = law(Limited(fault), "").unwrap_err().to_string();
+        assert!(
+            broken.contains("the law: 5. ") && broken.contains(part),
+            "{broken}"
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_does_not_move_is_told_from_a_store_that_breaks_a_law() {
+    let law = laws::law_2_deadlines_never_move_back;
+    let broken = law(Faulty(StandsStill), "").unwrap_err();
+    assert!(
+        broken.seen().contains("`Subject::step` has to do that"),
+        "{broken}"
+    );
+    let law = laws::law_3_a_lost_swap_changes_nothing_and_returns_what_defeated_it;
+    let broken = law(Faulty(StandsStill), "").unwrap_err();
+    assert!(broken.seen().contains("clock does not go on"), "{broken}");
 }
 
 fn catches(name: &'static str, law: Law<Faulty>) {

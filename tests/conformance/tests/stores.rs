@@ -8,6 +8,12 @@ mod the_definition_in_memory {
     idemp_conformance::suite!(Faulty(Fault::None));
 }
 
+mod the_definition_with_limits {
+    use crate::shared::faulty::{Fault, Limited};
+
+    idemp_conformance::suite!(Limited(Fault::None));
+}
+
 mod the_definition_in_files {
     use crate::shared::file::Files;
 
