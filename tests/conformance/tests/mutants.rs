@@ -87,7 +87,7 @@ fn breakers(law: &str) -> Vec<(Fault, &'static str)> {
             (ReadsBytesAsText, "the body came back"),
             (CutsAt64Kib, "came back with 65535 bytes"),
             (TrimsTheHead, "the head came back"),
-            (TakesNothingForAbsent, "nothing lies there"),
+            (TakesNothingForAbsent, "nothing lay there"),
         ],
         "law_6_after_a_lost_answer_an_owner_recognises_its_own_doing" => vec![
             (KnowsAnOwnerByItsHead, "did not recognise its own doing"),
