@@ -13,11 +13,8 @@ pub use room::{Room, RoomClock};
 pub use subject::Subject;
 pub use world::Broken;
 
-/// One `#[test]` for each law, for the [`Subject`] that the expression makes.
-///
-/// ```ignore
-/// idemp_conformance::suite!(Mine);
-/// ```
+/// One `#[test]` for each law, for the [`Subject`] that the expression makes, as in
+/// `suite!(Mine);`.
 #[macro_export]
 macro_rules! suite {
     ($subject:expr) => {

@@ -48,7 +48,7 @@ fn breakers(law: &str) -> Vec<(Fault, &'static str)> {
             (KeepsALeaseThatIsGivenUp, "lease until"),
             (RemembersTheDeadlinesOfWhatIsGone, "lease until"),
             (LosesAndProlongs, "gone at"),
-            (BringsBackWhatIsGone, "was answered `Won`"),
+            (BringsBackWhatIsGone, "on the store's clock"),
         ],
         "law_2_a_slot_is_there_until_the_instant_it_is_gone_and_not_at_it" => vec![
             (GoesAMillisecondLate, "on the store's clock"),
