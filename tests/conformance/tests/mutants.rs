@@ -4,7 +4,7 @@ mod shared;
 
 use idemp_conformance::laws::{self, Law};
 use shared::faulty::Fault::{self, *};
-use shared::faulty::Faulty;
+use shared::faulty::{Faulty, Limited};
 use shared::file::Files;
 
 /// Who breaks which law, and a part of what is said about it then.
@@ -30,7 +30,7 @@ fn breakers(law: &str) -> Vec<(Fault, &'static str)> {
         "law_2_a_swap_wins_if_and_only_if_the_comparison_held_and_replaces_the_whole_slot" => vec![
             (ClaimsWhatHasLapsed, "it has to be `Lost`"),
             (TakesAnyRevision, "it has to be `Lost`"),
-            (TakesTheNilRevision, "it has to be `Lost`"),
+            (TakesTheNilRevision, "a read won"),
             (KeepsTheOldHead, "the head differs"),
             (KeepsTheOldBody, "the body differs"),
             (RemovesNothing, "`Lost` to Rev"),
@@ -48,7 +48,7 @@ fn breakers(law: &str) -> Vec<(Fault, &'static str)> {
             (KeepsALeaseThatIsGivenUp, "lease until"),
             (RemembersTheDeadlinesOfWhatIsGone, "lease until"),
             (LosesAndProlongs, "gone at"),
-            (BringsBackWhatIsGone, "was answered `Won`"),
+            (BringsBackWhatIsGone, "on the store's clock"),
         ],
         "law_2_a_slot_is_there_until_the_instant_it_is_gone_and_not_at_it" => vec![
             (GoesAMillisecondLate, "on the store's clock"),
@@ -87,11 +87,11 @@ fn breakers(law: &str) -> Vec<(Fault, &'static str)> {
             (ReadsBytesAsText, "the body came back"),
             (CutsAt64Kib, "came back with 65535 bytes"),
             (TrimsTheHead, "the head came back"),
-            (TakesNothingForAbsent, "nothing lies there"),
+            (TakesNothingForAbsent, "nothing lay there"),
         ],
         "law_6_after_a_lost_answer_an_owner_recognises_its_own_doing" => vec![
-            (KnowsAnOwnerByItsHead, "not its own any more"),
-            (LosesToNothing, "it did not recognise its own doing"),
+            (KnowsAnOwnerByItsHead, "did not recognise its own doing"),
+            (LosesToNothing, "did not get what the owner published"),
         ],
         "law_6_a_swap_that_is_given_up_happened_whole_or_not_at_all" => vec![
             (
@@ -106,11 +106,11 @@ fn breakers(law: &str) -> Vec<(Fault, &'static str)> {
             (ShowsTheBody, "shows the body"),
         ],
         "law_7_keys_never_alias" => vec![
-            (JoinsParts, "was put under another"),
-            (FoldsCase, "was put under another"),
-            (TrimsNames, "was put under another"),
-            (CutsNames, "was put under another"),
-            (ForgetsTheScope, "was put under another"),
+            (JoinsParts, "the key"),
+            (FoldsCase, "the key"),
+            (TrimsNames, "the key"),
+            (CutsNames, "the key"),
+            (ForgetsTheScope, "the key"),
         ],
         "law_8_one_trip_a_step_and_two_to_take_over" => vec![
             (LosesTwice, "questions to the store"),
@@ -118,6 +118,38 @@ fn breakers(law: &str) -> Vec<(Fault, &'static str)> {
         ],
         _ => vec![],
     }
+}
+
+#[test]
+fn a_limit_on_bodies_takes_no_law_away_but_turns_it_round() {
+    for (fault, part) in [
+        (
+            TakesMoreThanItsLimit,
+            "over the store's limit, and was answered `Won`",
+        ),
+        (SaysToAskAgainWhenTooLarge, "asking again may help"),
+        (CutsAtItsLimit, "was refused, and changed the slot"),
+    ] {
+        let law = laws::law_5_head_and_body_come_back_byte_for_byte;
+        let broken = law(Limited(fault), "").unwrap_err().to_string();
+        assert!(
+            broken.contains("the law: 5. ") && broken.contains(part),
+            "{broken}"
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_does_not_move_is_told_from_a_store_that_breaks_a_law() {
+    let law = laws::law_2_deadlines_never_move_back;
+    let broken = law(Faulty(StandsStill), "").unwrap_err();
+    assert!(
+        broken.seen().contains("`Subject::step` has to do that"),
+        "{broken}"
+    );
+    let law = laws::law_3_a_lost_swap_changes_nothing_and_returns_what_defeated_it;
+    let broken = law(Faulty(StandsStill), "").unwrap_err();
+    assert!(broken.seen().contains("clock does not go on"), "{broken}");
 }
 
 fn catches(name: &'static str, law: Law<Faulty>) {

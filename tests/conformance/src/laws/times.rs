@@ -79,7 +79,12 @@ pub(crate) async fn never_back<S: Subject>(world: &World<S>) -> Held {
         (soon, soon, true),
     ] {
         if set_back && back {
+            let before = world.now().await?;
             world.step(-(soon.as_millis() as i64) / 2).await;
+            ensure!(
+                world.now().await? < before,
+                "the clock was set back by half an hour and shows no earlier time: `Subject::step` has to do that, or `Limits::never_steps_back` to say so"
+            );
         }
         let before = model.clone();
         let expect = before

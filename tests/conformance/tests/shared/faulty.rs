@@ -57,6 +57,9 @@ pub enum Fault {
     CutsAt64Kib,
     TrimsTheHead,
     TakesNothingForAbsent,
+    TakesMoreThanItsLimit,
+    SaysToAskAgainWhenTooLarge,
+    CutsAtItsLimit,
     // Of errors.
     KnowsAnOwnerByItsHead,
     IsTornWhenGivenUp,
@@ -73,9 +76,41 @@ pub enum Fault {
     // Of trips.
     LosesTwice,
     TakesTwoTrips,
+    // Of the clock.
+    StandsStill,
 }
 
 pub struct Faulty(pub Fault);
+
+/// The same store on a clock that nobody moves, and with a bound on bodies.
+pub struct Limited(pub Fault);
+
+const BODY_LIMIT: usize = 100_000;
+
+impl Subject for Limited {
+    type Store = FaultyStore;
+
+    async fn open(&self, room: &Room) -> FaultyStore {
+        let body_limit = BODY_LIMIT;
+        FaultyStore {
+            body_limit,
+            ..Faulty(self.0).open(room).await
+        }
+    }
+
+    async fn step(&self, _: &Room, _: i64) {
+        panic!("nobody moves this clock");
+    }
+
+    async fn purge(&self, store: &FaultyStore) -> Option<u64> {
+        Some(store.purge().await)
+    }
+
+    fn limits(&self) -> Limits {
+        let limits = Limits::default().of_one_process().clock_stands_apart();
+        limits.of_bodies_up_to(BODY_LIMIT)
+    }
+}
 
 /// What is opened in one room.
 #[derive(Default)]
@@ -93,6 +128,7 @@ pub struct FaultyStore {
     own: Mutex<Own>,
     clock: RoomClock,
     capacity: usize,
+    body_limit: usize,
     out_of_reach: bool,
     trips: AtomicU64,
 }
@@ -118,8 +154,15 @@ impl Subject for Faulty {
             own: Default::default(),
             clock: room.clock(),
             capacity: room.capacity().unwrap_or(usize::MAX),
+            body_limit: usize::MAX,
             out_of_reach: false,
             trips: AtomicU64::new(0),
+        }
+    }
+
+    async fn step(&self, room: &Room, by_ms: i64) {
+        if self.0 != Fault::StandsStill {
+            room.step(by_ms);
         }
     }
 
@@ -448,6 +491,25 @@ impl AsyncStore for FaultyStore {
         self.trips.fetch_add(1, Ordering::SeqCst);
         if self.out_of_reach {
             return self.unreachable(swap);
+        }
+        if let Put::Slot(new) = &swap.put {
+            if new.body.len() > self.body_limit {
+                match self.fault {
+                    Fault::SaysToAskAgainWhenTooLarge => return Err(StoreError::Full),
+                    Fault::CutsAtItsLimit => {
+                        let mut cut = swap.clone();
+                        let body = Body::from(&new.body[..self.body_limit]);
+                        cut.put = Put::Slot(NewSlot {
+                            body,
+                            ..new.clone()
+                        });
+                        self.swap_at_once(&cut)?;
+                        return Err(StoreError::unusable("too large"));
+                    }
+                    Fault::TakesMoreThanItsLimit => {}
+                    _ => return Err(StoreError::unusable("too large")),
+                }
+            }
         }
         let key = self.key(swap);
         match self.fault {

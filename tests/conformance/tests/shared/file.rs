@@ -1,11 +1,12 @@
 //! A store in a folder that any number of processes share: `apply`, behind a file that is the
 //! lock. A toy in every respect but one: it obeys the laws.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use idemp::{Clock, OnBlockingThreads, Slot, Store, StoreError, Swap, Swapped, apply};
@@ -42,7 +43,16 @@ impl Subject for Files {
 
 impl Files {
     fn store(&self, folder: PathBuf, room: &Room) -> OnBlockingThreads<FileStore> {
+        static THREADS: LazyLock<Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>> =
+            LazyLock::new(Default::default);
+        let threads = THREADS
+            .lock()
+            .unwrap()
+            .entry(folder.clone())
+            .or_default()
+            .clone();
         OnBlockingThreads(Arc::new(FileStore {
+            threads,
             folder,
             clock: room.clock(),
             locked: self.locked,
@@ -54,6 +64,8 @@ pub struct FileStore {
     folder: PathBuf,
     clock: RoomClock,
     locked: bool,
+    /// Those of this process do not spin.
+    threads: Arc<Mutex<()>>,
 }
 
 impl Store for FileStore {
@@ -64,7 +76,7 @@ impl Store for FileStore {
         let reply = apply(&mut slot, swap, self.clock.now());
         match &slot {
             Some(slot) => {
-                let next = path.with_extension("next");
+                let next = path.with_extension(format!("next-{}", std::process::id()));
                 let bytes = serde_json::to_vec(slot).map_err(StoreError::corrupt)?;
                 fs::write(&next, bytes).map_err(StoreError::unavailable)?;
                 fs::rename(&next, &path).map_err(StoreError::unavailable)?;
@@ -106,20 +118,17 @@ impl FileStore {
     }
 
     /// One thread of this process at a time, and of all processes one.
-    fn lock(&self) -> Result<impl Drop + use<>, StoreError> {
-        struct Lock(
-            Option<PathBuf>,
-            #[allow(dead_code)] std::sync::MutexGuard<'static, ()>,
-        );
-        impl Drop for Lock {
+    fn lock(&self) -> Result<impl Drop, StoreError> {
+        struct Lock<'a>(Option<PathBuf>, #[allow(dead_code)] MutexGuard<'a, ()>);
+        impl Drop for Lock<'_> {
             fn drop(&mut self) {
                 if let Some(path) = &self.0 {
                     fs::remove_file(path).unwrap();
                 }
             }
         }
-        static OF_THIS_PROCESS: Mutex<()> = Mutex::new(());
-        let guard = OF_THIS_PROCESS
+        let guard = self
+            .threads
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         if !self.locked {
