@@ -1,102 +1,85 @@
-//! The laws of `swap` as tests, for any store.
+//! The laws of [`swap`](idemp::AsyncStore::swap) as tests, for any store.
 //!
-//! A store author writes a constructor and one line:
+//! A store author writes a constructor and one line. This is all that the store of one process
+//! needs:
 //!
-//! ```ignore
-//! struct Mine;
+//! ```
+//! use std::collections::HashMap;
+//! use std::sync::{Arc, LazyLock, Mutex};
 //!
-//! impl Subject for Mine {
-//!     type Store = MyStore;
+//! use idemp::MemoryStore;
+//! use idemp_conformance::{Limits, Room, Subject};
 //!
-//!     async fn open(&self, room: &Room) -> MyStore {
-//!         MyStore::open(room.folder().join("records"), room.clock()).await.unwrap()
+//! struct Memory;
+//!
+//! impl Subject for Memory {
+//!     type Store = Arc<MemoryStore>;
+//!
+//!     async fn open(&self, room: &Room) -> Arc<MemoryStore> {
+//!         // What is opened in one room is one store: here, one memory.
+//!         static ROOMS: LazyLock<Mutex<HashMap<String, Arc<MemoryStore>>>> =
+//!             LazyLock::new(Default::default);
+//!         let capacity = room.capacity().unwrap_or(MemoryStore::DEFAULT_CAPACITY);
+//!         let make = || Arc::new(MemoryStore::with(room.clock(), capacity));
+//!         let mut rooms = ROOMS.lock().unwrap();
+//!         rooms.entry(room.name().to_string()).or_insert_with(make).clone()
+//!     }
+//!
+//!     async fn purge(&self, store: &Arc<MemoryStore>) -> Option<u64> {
+//!         Some(store.purge() as u64)
+//!     }
+//!
+//!     fn limits(&self) -> Limits {
+//!         Limits::default().of_one_process()
 //!     }
 //! }
 //!
-//! idemp_conformance::suite!(Mine);
+//! idemp_conformance::suite!(Memory);
 //! ```
+//!
+//! That is some twenty tests. Each is named after the law that it tests, and its failure says the
+//! law in words and what was seen instead. The laws are those of `slot.rs` in `idemp`;
+//! [`apply`](idemp::apply) is their definition, and the suite compares a store with it, whole
+//! answer by whole answer, at the time that the store itself said it was.
+//!
+//! - `IDEMP_NIGHTLY=1` makes more rounds of what is drawn at random or raced for.
+//! - `IDEMP_CONFORMANCE_SEED` repeats what was drawn at random: the failure says the number.
 
-use std::future::Future;
+pub mod laws;
+mod limits;
+mod room;
+mod subject;
+mod world;
 
-use idemp::AsyncStore;
+pub use limits::Limits;
+pub use room::{Room, RoomClock};
+pub use subject::Subject;
+pub use world::Broken;
 
-/// A store under test: how to open it.
-pub trait Subject: Send + Sync + 'static {
-    /// The store. Blocking stores are wrapped in [`idemp::OnBlockingThreads`].
-    type Store: AsyncStore + Send + Sync + 'static;
-
-    /// Opens the store in `room`. What is opened in one room, from another thread, connection or
-    /// process, is one store; what is opened in two rooms shares nothing.
-    fn open(&self, room: &Room) -> impl Future<Output = Self::Store> + Send;
-
-    /// Moves the clock of every store in `room`, backwards too. By default [`Room::step`]: a store
-    /// with a clock of its own adds [`Room::offset`] to it.
-    fn step(&self, room: &Room, by_ms: i64) -> impl Future<Output = ()> + Send {
-        room.step(by_ms);
-        std::future::ready(())
-    }
-
-    /// Removes what is gone, and says how many; `None` where the store does that by itself.
-    fn purge(&self, _store: &Self::Store) -> impl Future<Output = Option<u64>> + Send {
-        std::future::ready(None)
-    }
-
-    /// What the store cannot do, and which error it gives instead.
-    fn limits(&self) -> Limits {
-        Limits::default()
-    }
+/// One `#[test]` for each law, for the [`Subject`] that the expression makes.
+///
+/// ```ignore
+/// idemp_conformance::suite!(Mine);
+/// ```
+#[macro_export]
+macro_rules! suite {
+    ($subject:expr) => {
+        $crate::each_law!([$crate::test_of_each][$subject]);
+    };
 }
 
-/// A place of its own for one test.
-#[derive(Debug)]
-pub struct Room {
-    _private: (),
+#[doc(hidden)]
+#[macro_export]
+macro_rules! test_of_each {
+    ([$subject:expr] $($law:ident)*) => {
+        $(
+            #[test]
+            fn $law() {
+                let here = concat!(module_path!(), "::", stringify!($law));
+                if let Err(broken) = $crate::laws::$law($subject, here) {
+                    panic!("{broken}");
+                }
+            }
+        )*
+    };
 }
-
-impl Room {
-    /// A name that no other room has: `[a-z0-9_]`, at most 24 bytes, begins with a letter.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        unimplemented!()
-    }
-
-    /// A temporary folder that goes with the room.
-    #[must_use]
-    pub fn folder(&self) -> &std::path::Path {
-        unimplemented!()
-    }
-
-    /// The system's clock, plus [`Room::offset`].
-    #[must_use]
-    pub fn clock(&self) -> RoomClock {
-        unimplemented!()
-    }
-
-    /// Milliseconds to be added to the clock of the store; shared with other processes.
-    #[must_use]
-    pub fn offset(&self) -> i64 {
-        unimplemented!()
-    }
-
-    /// Moves the clock.
-    pub fn step(&self, _by_ms: i64) {
-        unimplemented!()
-    }
-
-    /// How many records the store may hold, where it can be bounded.
-    #[must_use]
-    pub fn capacity(&self) -> Option<usize> {
-        unimplemented!()
-    }
-}
-
-/// See [`Room::clock`].
-#[derive(Debug, Clone)]
-pub struct RoomClock {
-    _private: (),
-}
-
-/// What a store cannot do.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct Limits {}
