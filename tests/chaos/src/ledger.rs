@@ -112,6 +112,8 @@ pub enum Entry {
     Failed {
         /// The key.
         key: String,
+        /// The error, with what caused it.
+        why: String,
     },
 }
 
@@ -126,7 +128,14 @@ impl Entry {
             | Self::Stale { key, .. }
             | Self::Replayed { key, .. }
             | Self::Refused { key, .. }
-            | Self::Failed { key } => key,
+            | Self::Failed { key, .. } => key,
+        }
+    }
+
+    fn why(&self) -> Option<&str> {
+        match self {
+            Self::Failed { why, .. } => Some(why),
+            _ => None,
         }
     }
 
@@ -214,8 +223,13 @@ impl Ledger {
         let wanted = count(&state) + more;
         let short = |state: &mut State| count(state) < wanted;
         let waited = self.noted.wait_timeout_while(state, PATIENCE, short);
-        let (_state, timeout) = waited.expect("nobody panics with it");
-        assert!(!timeout.timed_out(), "no {more} {what} in {PATIENCE:?}");
+        let (state, timeout) = waited.expect("nobody panics with it");
+        if timeout.timed_out() {
+            let last = state.entries.iter().rev().find_map(Entry::why);
+            let last = last.map(String::from);
+            drop(state); // the clients go on
+            panic!("no {more} {what} in {PATIENCE:?}; the last failure: {last:?}");
+        }
     }
 
     /// Every key that was executed.

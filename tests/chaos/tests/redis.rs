@@ -102,6 +102,7 @@ fn failed_over(waiting: bool) -> Report {
                 false => ledger.wait_for_finishes(50),
             }
             pair.borrow_mut().fail_over();
+            pair.borrow_mut().rejoin();
             ledger.wait_for_finishes(200);
         },
     )
