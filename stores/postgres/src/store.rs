@@ -130,7 +130,11 @@ impl PostgresStore {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Row, Error> {
         if self.shared.pooled_transactions {
-            let typed: Vec<_> = parameters.iter().copied().zip(types.iter().cloned()).collect();
+            let typed: Vec<_> = parameters
+                .iter()
+                .copied()
+                .zip(types.iter().cloned())
+                .collect();
             return connection.query_typed_one(statement, &typed).await;
         }
         let statement = connection.prepare_typed_cached(statement, types).await?;
