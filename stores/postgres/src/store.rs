@@ -95,6 +95,10 @@ impl PostgresStore {
         &self.shared.purge
     }
 
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
     pub(crate) fn lock_wait(&self) -> Duration {
         self.shared.lock_wait
     }
@@ -152,7 +156,7 @@ impl AsyncStore for PostgresStore {
     }
 }
 
-async fn within_time<F: Future>(limit: Duration, work: F) -> Option<F::Output> {
+pub(crate) async fn within_time<F: Future>(limit: Duration, work: F) -> Option<F::Output> {
     tokio::time::timeout(limit, work).await.ok()
 }
 

@@ -1,5 +1,7 @@
 //! Counts the trips to a server: a message `Sync` or `Query` ends what a client sends at once.
 
+#![allow(unreachable_pub)] // it is a part of several programs
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
