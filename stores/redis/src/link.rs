@@ -1,0 +1,201 @@
+//! [`Link`]: one connection to one primary, made anew when it breaks.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use idemp::StoreError;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, Pipeline, Value};
+use tokio::time::timeout;
+
+use crate::fault::RedisFault;
+use crate::options::Options;
+use crate::script;
+use crate::server::Server;
+
+/// A connection to the first of `nodes` that is a primary.
+pub(crate) struct Link {
+    nodes: Vec<ConnectionInfo>,
+    options: Arc<Options>,
+    current: Mutex<Option<Connected>>,
+    /// Held by the one caller that connects. How the last attempt failed, for those that waited.
+    connecting: tokio::sync::Mutex<Option<(Instant, RedisFault)>>,
+}
+
+/// A connection, and what was found out about the server behind it.
+#[derive(Clone)]
+struct Connected {
+    connection: MultiplexedConnection,
+    known: Arc<Known>,
+}
+
+struct Known {
+    clustered: bool,
+    granting: Mutex<Granting>,
+}
+
+/// Whether leases may be granted there.
+struct Granting {
+    refused: Option<RedisFault>,
+    checked_at: Instant,
+}
+
+impl Link {
+    pub(crate) fn new(nodes: Vec<ConnectionInfo>, options: Arc<Options>) -> Self {
+        let (current, connecting) = Default::default();
+        Self {
+            nodes,
+            options,
+            current,
+            connecting,
+        }
+    }
+
+    /// Whether the server behind it is a node of a cluster.
+    pub(crate) async fn is_clustered(&self) -> Result<bool, StoreError> {
+        Ok(self.connected().await?.known.clustered)
+    }
+
+    /// Sends the commands in one go and gives all `count` replies, errors of the server among them.
+    pub(crate) async fn ask(
+        &self,
+        commands: &Pipeline,
+        count: usize,
+    ) -> Result<Vec<Value>, StoreError> {
+        let mut connected = self.connected().await?;
+        let connection = &mut connected.connection;
+        let replies = connection.send_packed_commands(commands, 0, count).await;
+        match replies {
+            Ok(replies) if replies.len() == count => Ok(replies),
+            Ok(_) => Err(self.broken(&connected, RedisFault::Reply)),
+            Err(error) => Err(self.broken(&connected, error.into())),
+        }
+    }
+
+    /// Makes sure that the server does not evict, as far as was seen in the last while.
+    pub(crate) async fn may_grant(&self) -> Result<(), StoreError> {
+        let mut connected = self.connected().await?;
+        let known = connected.known.clone();
+        {
+            let mut granting = lock(&known.granting);
+            if granting.checked_at.elapsed() < self.options.check_every {
+                return granting.refused.clone().map_or(Ok(()), |r| Err(r.into()));
+            }
+            // This caller asks. The others go on with what was seen last.
+            granting.checked_at = Instant::now();
+        }
+        let info = connected
+            .connection
+            .send_packed_command(&redis::cmd("INFO"))
+            .await
+            .map_err(RedisFault::from)
+            .and_then(|info| Server::read(&info))
+            .and_then(|server| server.check(&self.options).map(|()| server));
+        let refused = match info {
+            Ok(server) => server.refusal(&self.options),
+            Err(fault) => return Err(self.broken(&connected, fault)),
+        };
+        lock(&known.granting).refused = refused.clone();
+        refused.map_or(Ok(()), |refused| Err(refused.into()))
+    }
+
+    /// The server does not know the script any more: somebody emptied its memory of scripts.
+    pub(crate) async fn load_scripts(&self) -> Result<(), StoreError> {
+        let (commands, count) = script::load();
+        let replies = self.ask(&commands, count).await?;
+        Ok(script::loaded(&replies)?)
+    }
+
+    /// Gives the connection up, as far as nobody did yet.
+    pub(crate) fn give_up(&self) {
+        *lock(&self.current) = None;
+    }
+
+    fn broken(&self, connected: &Connected, fault: RedisFault) -> StoreError {
+        let mut current = lock(&self.current);
+        let same = |other: &Connected| Arc::ptr_eq(&other.known, &connected.known);
+        if current.as_ref().is_some_and(same) {
+            *current = None;
+        }
+        fault.into()
+    }
+
+    async fn connected(&self) -> Result<Connected, StoreError> {
+        if let Some(connected) = lock(&self.current).clone() {
+            return Ok(connected);
+        }
+        let asked_at = Instant::now();
+        let mut failed = self.connecting.lock().await;
+        // Another caller connected, or failed to, while this one waited.
+        if let Some(connected) = lock(&self.current).clone() {
+            return Ok(connected);
+        }
+        if let Some((at, fault)) = &*failed
+            && *at >= asked_at
+        {
+            return Err(fault.clone().into());
+        }
+        match self.connect().await {
+            Ok(connected) => {
+                *lock(&self.current) = Some(connected.clone());
+                Ok(connected)
+            }
+            Err(fault) => {
+                *failed = Some((Instant::now(), fault.clone()));
+                Err(fault.into())
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connected, RedisFault> {
+        let mut last = RedisFault::Unserved;
+        for node in &self.nodes {
+            match timeout(self.options.connect_within, self.connect_to(node)).await {
+                Ok(Ok(connected)) => return Ok(connected),
+                // A replica says less than any other reason why there is no primary.
+                Ok(Err(RedisFault::Replica)) if self.nodes.len() > 1 => {}
+                Ok(Err(fault)) => last = fault,
+                Err(_) => last = RedisFault::Driver(timed_out()),
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_to(&self, node: &ConnectionInfo) -> Result<Connected, RedisFault> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.options.connect_within))
+            .set_response_timeout(Some(self.options.reply_within()));
+        let client = Client::open(node.clone())?;
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        let (mut commands, scripts) = script::load();
+        commands.cmd("INFO");
+        let replies = connection
+            .send_packed_commands(&commands, 0, scripts + 1)
+            .await?;
+        let (scripts, info) = replies.split_at_checked(scripts).ok_or(RedisFault::Reply)?;
+        let server = Server::read(info.first().ok_or(RedisFault::Reply)?)?;
+        server.check(&self.options)?;
+        script::loaded(scripts)?;
+        Ok(Connected {
+            connection,
+            known: Arc::new(Known {
+                clustered: server.clustered,
+                granting: Mutex::new(Granting {
+                    refused: server.refusal(&self.options),
+                    checked_at: Instant::now(),
+                }),
+            }),
+        })
+    }
+}
+
+fn timed_out() -> redis::RedisError {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
+}
+
+/// Nothing is left half done under these locks.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
