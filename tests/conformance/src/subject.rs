@@ -20,8 +20,8 @@ pub trait Subject: Send + Sync + 'static {
     /// [`Room::folder`] by whoever opened it first.
     fn open(&self, room: &Room) -> impl Future<Output = Self::Store> + Send;
 
-    /// Moves the clock of every store in `room`, backwards too. By default [`Room::step`]: a store
-    /// with a clock of its own adds [`Room::offset`] to it.
+    /// Moves the clock of every store in `room`, backwards too; nothing is asked meanwhile. By
+    /// default [`Room::step`]: a store with a clock of its own adds [`Room::offset`] to it.
     fn step(&self, room: &Room, by_ms: i64) -> impl Future<Output = ()> + Send {
         room.step(by_ms);
         ready(())

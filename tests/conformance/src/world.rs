@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use idemp::{
     AsyncStore, Body, Entropy, Expect, Head, Key, NewSlot, Put, Rev, Scope, Slot, SlotKey,
-    StoreError, Swap, Swapped, SystemEntropy, Timestamp, Verdict,
+    StoreError, Swap, Swapped, SystemEntropy, Timestamp, Verdict, apply,
 };
 
 use crate::room::Room;
@@ -70,7 +70,7 @@ macro_rules! ensure {
 pub(crate) use {broken, ensure};
 
 /// After so long an ask counts as never answered.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Far more than a test takes.
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -118,9 +118,19 @@ impl<S: Subject> World<S> {
             told(&swap),
             verdict(&reply.verdict)
         );
-        self.read(slot)
-            .await?
-            .ok_or_else(|| Seen(format!("{} won, and then nothing lies there", told(&swap))))
+        let (now, there) = read(&*self.store, slot).await?;
+        let mut laid = there;
+        if let (None, Put::Slot(new)) = (&laid, &swap.put) {
+            ensure!(
+                reply.now + new.keep_for <= now,
+                "{} won, and then nothing lay there",
+                told(&swap)
+            );
+            // It took too long to look.
+            let expect = Expect::Vacant;
+            apply(&mut laid, &Swap { expect, ..swap }, reply.now);
+        }
+        laid.ok_or_else(|| Seen("nothing was put".into()))
     }
 
     /// The store's time.
@@ -138,21 +148,22 @@ impl<S: Subject> World<S> {
 
     /// Lets the store's time pass until `then` at least: moves its clock, or waits.
     pub(crate) async fn until(&self, then: Timestamp) -> Held {
-        let started = Instant::now();
-        loop {
-            let left = then.since(self.now().await?);
-            if left.is_zero() {
-                return Ok(());
-            }
-            ensure!(
-                started.elapsed() < PATIENCE,
-                "the store's clock does not go on: {left:?} are left"
-            );
-            match self.subject.limits().stands_apart {
+        let apart = self.subject.limits().stands_apart;
+        let mut now = self.now().await?;
+        for _ in 0..10 {
+            let left = then.since(now);
+            match apart {
+                _ if left.is_zero() => return Ok(()),
                 true => tokio::time::sleep(left).await,
                 false => self.step(left.as_millis() as i64).await,
             }
+            now = self.now().await?;
         }
+        broken!(
+            "the store's clock does not go on: it shows {}, and was waited for, or stepped, to be {}",
+            now.as_millis(),
+            then.as_millis()
+        )
     }
 
     pub(crate) async fn step(&self, by_ms: i64) {

@@ -2,9 +2,10 @@
 
 use idemp::{Body, Expect, Head, NewSlot};
 
+use super::errors::{secret, secretly, shows_no_secret};
 use crate::subject::Subject;
 use crate::world::{
-    HOUR, Held, World, broken, ensure, name, new, put, read, remove, told, try_ask,
+    HOUR, Held, World, broken, ensure, found, name, new, put, remove, told, try_ask, verdict,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -83,33 +84,34 @@ async fn too_many<S: Subject>(world: &World<S>) -> Held {
     let Some(limit) = world.subject.limits().body_bytes else {
         return Ok(());
     };
-    let slot = name("too many bytes");
+    let slot = secret();
     let before = world.lay(&slot, Expect::Vacant, new(HOUR, HOUR)).await?;
-    let body = Body::from(vec![7; limit + 1]);
-    let large = put(
-        &slot,
-        Expect::Rev(before.rev),
-        NewSlot {
-            body,
-            ..new(HOUR, HOUR)
-        },
-    );
+    let mut large = secretly();
+    let mut body = large.body.to_vec();
+    body.resize(limit + 1, 7);
+    large.body = Body::from(body);
+    let large = put(&slot, Expect::Rev(before.rev), large);
     match try_ask(&*world.store, &large).await? {
-        Ok(_) => broken!(
-            "{} is over the store's limit, and was answered",
-            told(&large)
+        Ok(reply) => broken!(
+            "{} is over the store's limit, and was answered {}",
+            told(&large),
+            verdict(&reply.verdict)
         ),
-        Err(error) => ensure!(
-            !error.is_retryable(),
-            "{} is over the store's limit, and the error says that asking again may help: {error}",
-            told(&large)
-        ),
+        Err(error) => {
+            shows_no_secret(&error)?;
+            ensure!(
+                !error.is_retryable(),
+                "{} is over the store's limit, and the error says that asking again may help: {error}",
+                told(&large)
+            );
+        }
     }
-    let (_, after) = read(&*world.store, &slot).await?;
+    let after = world.read(&slot).await?;
     ensure!(
         after.as_ref() == Some(&before),
-        "{} was refused, and changed the slot",
-        told(&large)
+        "{} was refused, and changed the slot to {}",
+        told(&large),
+        found(after.as_ref())
     );
     Ok(())
 }
