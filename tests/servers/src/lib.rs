@@ -23,6 +23,7 @@ mod server;
 pub use cluster::RedisCluster;
 pub use pair::RedisPair;
 pub use postgres::Postgres;
+pub use programs::{postgres_folder, redis_server};
 pub use proxy::Proxy;
 pub use redis::Redis;
 pub use resp::Reply;

@@ -105,7 +105,7 @@ impl Postgres {
     /// # Panics
     /// Where a statement fails.
     pub fn sql(&self, statements: &str) -> String {
-        let output = Command::new(programs::postgres().join("psql"))
+        let output = Command::new(programs::postgres("psql"))
             .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-d"])
             .arg(self.superuser_url())
             .args(["-c", statements])
@@ -184,8 +184,7 @@ impl Postgres {
 
     fn try_start(&mut self) -> bool {
         let user = programs::unprivileged();
-        let mut command =
-            programs::command_as(user.as_ref(), &programs::postgres().join("postgres"));
+        let mut command = programs::command_as(user.as_ref(), &programs::postgres("postgres"));
         let port = self.port.to_string();
         command
             .arg("-D")
@@ -247,7 +246,7 @@ fn template() -> &'static Path {
         let folder = data(&keeper);
         let user = programs::unprivileged();
         let program = |name: &str| {
-            let mut command = programs::command_as(user.as_ref(), &programs::postgres().join(name));
+            let mut command = programs::command_as(user.as_ref(), &programs::postgres(name));
             command.current_dir(keeper.folder()).env("LC_ALL", "C");
             command
         };

@@ -5,58 +5,64 @@ use std::process::Command;
 
 /// The folder of PostgreSQL's programs: named by `IDEMP_POSTGRES_BIN`, in the `PATH`, or where
 /// Debian and Red Hat put them, the newest first.
-pub(crate) fn postgres() -> PathBuf {
+///
+/// # Errors
+/// Where there is none: how to get one.
+pub fn postgres_folder() -> Result<PathBuf, String> {
     let complete = |folder: &PathBuf| {
         let programs = ["initdb", "postgres", "psql"];
         programs.iter().all(|name| folder.join(name).is_file())
     };
-    let named = std::env::var_os("IDEMP_POSTGRES_BIN").map(PathBuf::from);
-    if let Some(folder) = named {
-        assert!(
-            complete(&folder),
-            "IDEMP_POSTGRES_BIN names {}, which lacks initdb, postgres or psql",
-            folder.display()
-        );
-        return folder;
+    if let Some(folder) = std::env::var_os("IDEMP_POSTGRES_BIN").map(PathBuf::from) {
+        let lacking = "which lacks initdb, postgres or psql";
+        return Some(folder.clone())
+            .filter(complete)
+            .ok_or_else(|| format!("IDEMP_POSTGRES_BIN names {}, {lacking}", folder.display()));
     }
     let mut folders = path();
-    folders.extend(versions(Path::new("/usr/lib/postgresql"), "bin"));
-    folders.extend(versions(Path::new("/usr"), "bin").filter(|folder| {
-        let name = folder.parent().and_then(Path::file_name);
-        name.is_some_and(|name| name.to_string_lossy().starts_with("pgsql-"))
-    }));
+    folders.extend(versions("/usr/lib/postgresql", ""));
+    folders.extend(versions("/usr", "pgsql-"));
     folders.extend(configured());
-    folders.into_iter().find(complete).unwrap_or_else(|| {
-        panic!(
-            "there is no PostgreSQL here: `apt-get install postgresql`, or name the folder of \
-             initdb and postgres in IDEMP_POSTGRES_BIN; `cargo xtask test` does it where it can"
-        )
+    folders.into_iter().find(complete).ok_or_else(|| {
+        "there is no PostgreSQL here: `apt-get install postgresql`, or name the folder of initdb, \
+         postgres and psql in IDEMP_POSTGRES_BIN; `cargo xtask test` brings it where it can"
+            .to_string()
     })
 }
 
 /// `redis-server` or `valkey-server`: named by `IDEMP_REDIS_BIN`, or in the `PATH`.
-pub(crate) fn redis() -> PathBuf {
+///
+/// # Errors
+/// Where there is none: how to get one.
+pub fn redis_server() -> Result<PathBuf, String> {
+    let present = |program: &PathBuf| program.is_file();
     if let Some(program) = std::env::var_os("IDEMP_REDIS_BIN").map(PathBuf::from) {
-        assert!(
-            program.is_file(),
-            "IDEMP_REDIS_BIN names {}, which is not there",
-            program.display()
-        );
-        return program;
+        return Some(program.clone())
+            .filter(present)
+            .ok_or_else(|| format!("IDEMP_REDIS_BIN names {}: not there", program.display()));
     }
     let folders = path();
-    ["redis-server", "valkey-server"]
-        .iter()
-        .find_map(|name| {
-            let mut programs = folders.iter().map(|folder| folder.join(name));
-            programs.find(|program| program.is_file())
-        })
-        .unwrap_or_else(|| {
-            panic!(
-                "there is no Redis here: `apt-get install redis-server`, or name the program in \
-                 IDEMP_REDIS_BIN; `cargo xtask test` does it where it can"
-            )
-        })
+    let named = |name| {
+        folders
+            .iter()
+            .map(move |folder: &PathBuf| folder.join(name))
+    };
+    let mut programs = named("redis-server").chain(named("valkey-server"));
+    programs.find(present).ok_or_else(|| {
+        "there is no Redis here: `apt-get install redis-server`, or name the program in \
+         IDEMP_REDIS_BIN; `cargo xtask test` brings it where it can"
+            .to_string()
+    })
+}
+
+/// One of PostgreSQL's programs.
+pub(crate) fn postgres(program: &str) -> PathBuf {
+    let folder = postgres_folder().unwrap_or_else(|missing| panic!("{missing}"));
+    folder.join(program)
+}
+
+pub(crate) fn redis() -> PathBuf {
+    redis_server().unwrap_or_else(|missing| panic!("{missing}"))
 }
 
 /// The user that PostgreSQL runs as where we are root, which it refuses: name, user and group id.
@@ -106,15 +112,16 @@ fn configured() -> Option<PathBuf> {
     Some(PathBuf::from(String::from_utf8(said.stdout).ok()?.trim()))
 }
 
-/// `below/15/bin`, the highest number first.
-fn versions(below: &Path, then: &str) -> impl Iterator<Item = PathBuf> {
-    let number = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
-        digits.parse::<u32>().unwrap_or(0)
-    };
-    let folders = std::fs::read_dir(below).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> = folders.map(|item| item.path()).collect();
-    folders.sort_by_key(|folder| std::cmp::Reverse(number(folder)));
-    folders.into_iter().map(move |folder| folder.join(then))
+/// `below/15/bin` or `below/pgsql-15/bin`, the highest number first.
+fn versions(below: &str, prefix: &str) -> Vec<PathBuf> {
+    let items = std::fs::read_dir(below).into_iter().flatten().flatten();
+    let mut found: Vec<(u32, PathBuf)> = items
+        .filter_map(|item| {
+            let name = item.file_name().into_string().ok()?;
+            let version = name.strip_prefix(prefix)?.parse().ok()?;
+            Some((version, item.path().join("bin")))
+        })
+        .collect();
+    found.sort_by(|one, other| other.cmp(one));
+    found.into_iter().map(|(_, folder)| folder).collect()
 }

@@ -1,5 +1,7 @@
 //! The PostgreSQL of tests: kept over kills, gone with its owner.
 
+mod leftovers;
+
 use idemp_servers::Postgres;
 
 #[test]
@@ -38,4 +40,16 @@ fn row_level_security_holds_for_the_owner_of_the_database() {
 fn a_database_of_ones_own_is_empty() {
     let url = Postgres::shared().database("of_ones_own");
     assert!(url.ends_with("/of_ones_own"), "{url}");
+}
+
+#[test]
+fn it_ends_with_a_process_that_is_killed() {
+    let test = "it_ends_with_a_process_that_is_killed";
+    leftovers::of_a_killed_process(test, || Postgres::shared().addr());
+}
+
+#[test]
+fn it_ends_with_a_process_that_ends() {
+    let test = "it_ends_with_a_process_that_ends";
+    leftovers::of_a_process_that_ends(test, || Postgres::shared().addr());
 }

@@ -1,5 +1,7 @@
 //! The Redis of tests: kept over kills where it is told so, gone with its owner.
 
+mod leftovers;
+
 use idemp_servers::{Redis, RedisPair, Reply};
 
 const ALWAYS: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -70,4 +72,16 @@ fn a_replica_that_caught_up_has_everything() {
     assert_eq!(written, [text("OK"), Reply::Number(1)]);
     pair.fail_over();
     assert_eq!(pair.replica.command(&["GET", "k"]), text("2"));
+}
+
+#[test]
+fn it_ends_with_a_process_that_is_killed() {
+    let test = "it_ends_with_a_process_that_is_killed";
+    leftovers::of_a_killed_process(test, || Redis::shared().addr());
+}
+
+#[test]
+fn it_ends_with_a_process_that_ends() {
+    let test = "it_ends_with_a_process_that_ends";
+    leftovers::of_a_process_that_ends(test, || Redis::shared().addr());
 }
