@@ -6,7 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Packages that every machine has, or that hold nothing to run.
-const NOT_FOLLOWED: [&str; 4] = ["libc6", "libgcc-s1", "libstdc++6", "postgresql-common"];
+const NOT_FOLLOWED: [&str; 5] = [
+    "libc6",
+    "libgcc-s1",
+    "libstdc++6",
+    "postgresql-common",
+    "postgresql-client-common",
+];
 
 /// What to unpack.
 pub(crate) struct Unpacked<'a> {
@@ -132,7 +138,7 @@ fn wrapper(home: &Path, program: &str) -> Result<(), String> {
         \tLD_LIBRARY_PATH=$folder${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n\
         done\n\
         export LD_LIBRARY_PATH\n\
-        for program in \"$here\"/usr/bin/{program} \"$here\"/usr/lib/postgresql/*/bin/{program}; do\n\
+        for program in \"$here\"/usr/lib/postgresql/*/bin/{program} \"$here\"/usr/bin/{program}; do\n\
         \tif [ -x \"$program\" ]; then exec \"$program\" \"$@\"; fi\n\
         done\n\
         exit 127\n"

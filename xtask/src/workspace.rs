@@ -49,14 +49,18 @@ pub(crate) fn rust_files(folder: &str) -> Result<Vec<String>, String> {
     Ok(found)
 }
 
-/// The names of the Rust files directly in a folder: its programs. Empty without the folder.
+/// The names of the programs in a folder, as cargo finds them: Rust files, and folders with a
+/// `main.rs`. Empty without the folder.
 pub(crate) fn programs(folder: &str) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(root().join(folder))
-        .into_iter()
-        .flatten()
+    let items = std::fs::read_dir(root().join(folder)).into_iter().flatten();
+    let is_program = |path: &PathBuf| {
+        let file = path.extension().is_some_and(|extension| extension == "rs");
+        file || path.join("main.rs").is_file()
+    };
+    let mut names: Vec<String> = items
         .flatten()
         .map(|item| item.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter(is_program)
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_string()))
         .collect();
     names.sort();

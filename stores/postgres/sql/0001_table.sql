@@ -203,11 +203,13 @@ DECLARE
     setting text;
 BEGIN
     setting := set_config('idemp.purge', 'on', true);
+    -- By place, not by key: a join would look at every row where the limit is large. A row that is
+    -- locked stays in its place.
     DELETE FROM "public"."idempotency_keys" k
-        USING (SELECT g.tenant, g.key FROM "public"."idempotency_keys" g
-               WHERE g.purge_after <= moment AND g.gone_at <= moment
-               ORDER BY g.purge_after LIMIT in_limit FOR UPDATE SKIP LOCKED) gone
-        WHERE k.tenant = gone.tenant AND k.key = gone.key;
+        WHERE k.ctid = ANY (ARRAY(
+            SELECT g.ctid FROM "public"."idempotency_keys" g
+                WHERE g.purge_after <= moment AND g.gone_at <= moment
+                ORDER BY g.purge_after LIMIT in_limit FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS purged = ROW_COUNT;
     setting := set_config('idemp.purge', callers_purge, true);
     RETURN purged;

@@ -44,7 +44,10 @@ impl PostgresStore {
             .map_err(failed)?;
         let lock = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
         let name = format!("idemp migrate {table}");
-        transaction.query_one(lock, &[&name]).await.map_err(failed)?;
+        transaction
+            .query_one(lock, &[&name])
+            .await
+            .map_err(failed)?;
         let found = "SELECT c IS NOT NULL, pg_catalog.obj_description(c, 'pg_class') \
                      FROM pg_catalog.to_regclass($1) c";
         let row = transaction.query_one(found, &[&table]).await;

@@ -32,7 +32,9 @@ impl Names {
 
 fn check(what: &str, name: &str, limit: usize) -> Result<(), String> {
     let mut bytes = name.bytes();
-    let begins = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
+    let begins = bytes
+        .next()
+        .is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
     let goes_on = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     if begins && goes_on && name.len() <= limit {
         Ok(())
@@ -50,8 +52,20 @@ mod tests {
     #[test]
     fn names_that_could_end_their_quotes_are_refused() {
         let long = "a".repeat(49);
-        for table in ["", "Keys", "1keys", "ke-ys", "k\"; drop", "k.k", "ключ", &long] {
-            assert!(Names::new("public".into(), table.into()).is_err(), "{table}");
+        for table in [
+            "",
+            "Keys",
+            "1keys",
+            "ke-ys",
+            "k\"; drop",
+            "k.k",
+            "ключ",
+            &long,
+        ] {
+            assert!(
+                Names::new("public".into(), table.into()).is_err(),
+                "{table}"
+            );
         }
         assert!(Names::new("pu blic".into(), "keys".into()).is_err());
         assert!(Names::new("_a1".into(), "a".repeat(48)).is_ok());

@@ -137,7 +137,9 @@ impl PostgresOptions {
             return Err(StoreError::unusable("a store needs a connection"));
         }
         if self.timeout < least || self.timeout > most {
-            return Err(StoreError::unusable("a timeout is a millisecond to an hour"));
+            return Err(StoreError::unusable(
+                "a timeout is a millisecond to an hour",
+            ));
         }
         if self.lock_wait < least || self.lock_wait > self.timeout {
             return Err(StoreError::unusable(

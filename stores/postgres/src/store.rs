@@ -95,6 +95,10 @@ impl PostgresStore {
         &self.shared.purge
     }
 
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
     pub(crate) fn lock_wait(&self) -> Duration {
         self.shared.lock_wait
     }
@@ -130,7 +134,11 @@ impl PostgresStore {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Row, Error> {
         if self.shared.pooled_transactions {
-            let typed: Vec<_> = parameters.iter().copied().zip(types.iter().cloned()).collect();
+            let typed: Vec<_> = parameters
+                .iter()
+                .copied()
+                .zip(types.iter().cloned())
+                .collect();
             return connection.query_typed_one(statement, &typed).await;
         }
         let statement = connection.prepare_typed_cached(statement, types).await?;
@@ -148,7 +156,7 @@ impl AsyncStore for PostgresStore {
     }
 }
 
-async fn within_time<F: Future>(limit: Duration, work: F) -> Option<F::Output> {
+pub(crate) async fn within_time<F: Future>(limit: Duration, work: F) -> Option<F::Output> {
     tokio::time::timeout(limit, work).await.ok()
 }
 

@@ -6,7 +6,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::ask::{Ask, answer, types};
 use crate::error::meaning;
-use crate::store::PostgresStore;
+use crate::store::{PostgresStore, within_time};
 
 impl PostgresStore {
     /// The store inside a transaction of the caller's, for
@@ -80,8 +80,10 @@ impl AsyncStore for Within<'_> {
     async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
         let ask = Ask::new(swap)?;
         let wait = i64::try_from(self.store.lock_wait().as_millis()).unwrap_or(i64::MAX);
-        let row = self.row(&ask.parameters(&wait)).await;
-        let row = row.map_err(|error| meaning(&error))?;
-        answer(&row)?.ok_or(StoreError::Busy)
+        let limit = self.store.timeout() + self.store.lock_wait();
+        let parameters = ask.parameters(&wait);
+        let row = within_time(limit, self.row(&parameters)).await;
+        let row = row.ok_or(StoreError::Timeout)?;
+        answer(&row.map_err(|error| meaning(&error))?)?.ok_or(StoreError::Busy)
     }
 }

@@ -17,7 +17,9 @@ impl Subject for InATable {
             fs::write(&address, Postgres::shared().url()).unwrap();
         }
         let url = fs::read_to_string(&address).unwrap();
-        let store = PostgresStore::options(&url).table(room.name()).connections(8);
+        let store = PostgresStore::options(&url)
+            .table(room.name())
+            .connections(8);
         let store = store.open().unwrap();
         store.migrate().await.unwrap();
         store

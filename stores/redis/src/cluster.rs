@@ -67,6 +67,12 @@ impl Cluster {
         node.ok_or_else(|| RedisFault::Unserved.into())
     }
 
+    /// Every node that serves a key, asked for anew.
+    pub(crate) async fn all(&self) -> Result<Vec<Arc<Node>>, StoreError> {
+        self.refresh().await?;
+        Ok(lock(&self.known).nodes.values().cloned().collect())
+    }
+
     /// What is known may be wrong: it is read again before the next question.
     pub(crate) fn doubt(&self) {
         self.stale.store(true, Relaxed);

@@ -29,6 +29,11 @@ pub enum RedisFault {
     /// The server does not tell what has to be known about it.
     #[error("the server does not tell its {0} by INFO; let this user run INFO")]
     Silent(&'static str),
+    /// The server keeps no append-only file that a write could be synced to.
+    #[error(
+        "the server keeps no append-only file; set appendonly to yes, or wait for replicas alone"
+    )]
+    NoAppendFile,
     /// The server is a replica, whose answers may be old. A fail-over may be under way.
     #[error("the server is a replica; the primary is needed")]
     Replica,
@@ -113,6 +118,7 @@ impl From<RedisFault> for StoreError {
             RedisFault::TooOld { .. }
             | RedisFault::Evicts { .. }
             | RedisFault::Silent(_)
+            | RedisFault::NoAppendFile
             | RedisFault::TooLong
             | RedisFault::Option(_) => Self::unusable(fault),
             RedisFault::Damaged | RedisFault::Newer { .. } => Self::corrupt(fault),

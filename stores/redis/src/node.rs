@@ -60,23 +60,22 @@ impl Servers {
     pub(crate) async fn connected(options: Arc<Options>) -> Result<Self, StoreError> {
         let node = Arc::new(Node::new(options.nodes.clone(), options.clone()));
         if !node.link().is_clustered().await? {
+            node.link().may_grant().await?;
             return Ok(Self::One(node));
         }
         let cluster = Cluster::new(options);
-        cluster.node_of(b"").await?;
+        for node in cluster.all().await? {
+            node.link().may_grant().await?;
+        }
         Ok(Self::Cluster(cluster))
     }
 
     /// Asks the server that serves the key, follows where it says that another one does, and
     /// nothing else: a question may be repeated only where it is certain that it was not heard.
-    pub(crate) async fn ask(
-        &self,
-        key: &[u8],
-        question: &Question<'_>,
-    ) -> Result<Answer, StoreError> {
+    pub(crate) async fn ask(&self, question: &Question<'_>) -> Result<Answer, StoreError> {
         let mut node = match self {
             Self::One(node) => node.clone(),
-            Self::Cluster(cluster) => cluster.node_of(key).await?,
+            Self::Cluster(cluster) => cluster.node_of(question.key()).await?,
         };
         let mut asking = false;
         for _ in 0..HOPS {

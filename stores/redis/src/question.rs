@@ -61,9 +61,18 @@ impl<'a> Question<'a> {
     }
 
     /// The same by the script, which knows every case.
-    pub(crate) fn by_script(mut self) -> Self {
-        self.form = Form::Script;
-        self
+    pub(crate) fn by_script(&self) -> Self {
+        let form = Form::Script;
+        Self { form, ..*self }
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        self.key
+    }
+
+    /// Whether it changes nothing, whatever lies there.
+    pub(crate) fn reads(&self) -> bool {
+        self.swap.expect == Expect::Rev(Rev::NIL)
     }
 
     /// Whether it may grant a lease where none was.

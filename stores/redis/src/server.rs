@@ -11,6 +11,7 @@ pub(crate) struct Server {
     version: String,
     evicts: Option<String>,
     replica: bool,
+    appends: bool,
     pub(crate) clustered: bool,
 }
 
@@ -35,6 +36,7 @@ impl Server {
             version: field("redis_version")?,
             evicts: (limited && policy != "noeviction").then_some(policy),
             replica: field("role")? != "master",
+            appends: field("aof_enabled").is_ok_and(|enabled| enabled == "1"),
             // Servers that know no modes have none.
             clustered: field("redis_mode").is_ok_and(|mode| mode == "cluster"),
         })
@@ -49,6 +51,9 @@ impl Server {
         match &options.copies {
             _ if !self.is_at_least(7, 0) => too_old("7.0 for any use"),
             Some(Copies::OnDisk { .. }) if !self.is_at_least(7, 2) => too_old("7.2 for WAITAOF"),
+            Some(Copies::OnDisk { local: true, .. }) if !self.appends => {
+                Err(RedisFault::NoAppendFile)
+            }
             _ if self.replica => Err(RedisFault::Replica),
             _ => Ok(()),
         }

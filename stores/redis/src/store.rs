@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use idemp::{AsyncStore, Put, SlotKey, StoreError, Swap, Swapped, Verdict};
+use idemp::{AsyncStore, Expect, SlotKey, StoreError, Swap, Swapped, Verdict};
 
 use crate::fault::RedisFault;
 use crate::node::Servers;
@@ -64,36 +64,38 @@ impl RedisStore {
         [&self.shared.options.prefix, slot.as_bytes()].concat()
     }
 
-    async fn ask(&self, swap: &Swap) -> Result<Swapped, StoreError> {
-        let Shared { servers, options } = &*self.shared;
-        let key = self.key(&swap.slot);
-        let question = Question::new(swap, &key, options);
-        match servers.ask(&key, &question).await? {
+    async fn ask(&self, question: &Question<'_>) -> Result<Swapped, StoreError> {
+        let servers = &self.shared.servers;
+        match servers.ask(question).await? {
             Answer::Swapped(swapped) => Ok(swapped),
-            Answer::Unclear => match servers.ask(&key, &question.by_script()).await? {
+            Answer::Unclear => match servers.ask(&question.by_script()).await? {
                 Answer::Swapped(swapped) => Ok(swapped),
                 Answer::Unclear => Err(RedisFault::Reply.into()),
             },
         }
     }
 
-    /// A full server takes no new slot. What is there can still be told.
-    async fn read_when_full(&self, swap: &Swap) -> Result<Swapped, StoreError> {
-        let reply = self.ask(&Swap::read(swap.slot.clone())).await?;
-        match reply.verdict {
-            Verdict::Lost(Some(_)) => Ok(reply),
-            _ => Err(StoreError::Full),
+    /// A full server takes no new slot, and no transaction. What is there can still be told.
+    async fn ask_when_full(&self, swap: &Swap, key: &[u8]) -> Result<Swapped, StoreError> {
+        let read = Swap::read(swap.slot.clone());
+        let question = Question::new(&read, key, &self.shared.options).by_script();
+        let reply = self.ask(&question).await?;
+        match (swap.expect, &reply.verdict) {
+            (Expect::Vacant, Verdict::Lost(None)) => Err(StoreError::Full),
+            _ => Ok(reply),
         }
     }
 }
 
 impl AsyncStore for RedisStore {
     async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
-        match (self.ask(swap).await, &swap.expect, &swap.put) {
-            (Err(StoreError::Full), idemp::Expect::Vacant, Put::Slot(_)) => {
-                self.read_when_full(swap).await
+        let key = self.key(&swap.slot);
+        let question = Question::new(swap, &key, &self.shared.options);
+        match self.ask(&question).await {
+            Err(StoreError::Full) if question.claims() || question.reads() => {
+                self.ask_when_full(swap, &key).await
             }
-            (reply, ..) => reply,
+            reply => reply,
         }
     }
 }

@@ -7,6 +7,7 @@ use idemp::{
 };
 use rand::{Rng, RngExt};
 use std::collections::VecDeque;
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -152,7 +153,7 @@ pub async fn audit<S: AsyncStore + 'static>(load: &Load, store: Arc<S>, ledger: 
                 Err(error) => {
                     let waited = started.elapsed();
                     assert!(waited < PATIENCE, "no answer in {waited:?}: {error}");
-                    ledger.note(Entry::Failed { key: key.clone() });
+                    failed(ledger, &key, &error);
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
@@ -176,8 +177,8 @@ async fn visit<S: AsyncStore + 'static>(
             told(ledger, key, asked, &other);
             matches!(other, Decision::Hit(_))
         }
-        Err(_) => {
-            ledger.note(Entry::Failed { key: key.into() });
+        Err(error) => {
+            failed(ledger, key, &error);
             false
         }
     }
@@ -251,7 +252,7 @@ async fn execute<S: AsyncStore + 'static>(
                 });
                 return false;
             }
-            Err(_) => ledger.note(Entry::Failed { key }),
+            Err(error) => failed(ledger, &key, &error),
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -275,6 +276,13 @@ fn told<L>(ledger: &Ledger, key: &str, asked: Stamp, decision: &Decision<L>) {
         Decision::Expired => "Expired",
     };
     refused(ledger, key, asked, name);
+}
+
+fn failed(ledger: &Ledger, key: &str, error: &(dyn Error + 'static)) {
+    let causes = std::iter::successors(Some(error), |error| Error::source(*error));
+    let why: Vec<String> = causes.map(ToString::to_string).collect();
+    let (key, why) = (key.into(), why.join(": "));
+    ledger.note(Entry::Failed { key, why });
 }
 
 fn refused(ledger: &Ledger, key: &str, asked: Stamp, decision: &str) {

@@ -205,8 +205,8 @@ impl<'a> Story<'a> {
         let released = self.releases.get(&lease.attempt);
         let lives_at = |at: Stamp| at < lease.sure_until && released.is_none_or(|by| at < *by);
         let other = |other: &Execution| {
-            let later = other.attempt > lease.attempt || other.asked > lease.granted;
-            later && lives_at(other.granted)
+            let meanwhile = other.attempt > lease.attempt && other.granted > lease.asked;
+            (meanwhile || other.asked > lease.granted) && lives_at(other.granted)
         };
         let sent_away = |(attempt, at): &(u32, Stamp)| *attempt == lease.attempt && lives_at(*at);
         self.executions.iter().any(other) || self.stales.iter().any(sent_away)

@@ -112,6 +112,8 @@ pub enum Entry {
     Failed {
         /// The key.
         key: String,
+        /// The error, with what caused it.
+        why: String,
     },
 }
 
@@ -126,7 +128,14 @@ impl Entry {
             | Self::Stale { key, .. }
             | Self::Replayed { key, .. }
             | Self::Refused { key, .. }
-            | Self::Failed { key } => key,
+            | Self::Failed { key, .. } => key,
+        }
+    }
+
+    fn why(&self) -> Option<&str> {
+        match self {
+            Self::Failed { why, .. } => Some(why),
+            _ => None,
         }
     }
 
@@ -147,13 +156,14 @@ impl Entry {
 /// Every [`Entry`] so far. Shared by the clients of a process.
 pub struct Ledger {
     state: Mutex<State>,
-    finished: Condvar,
+    noted: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     entries: Vec<Entry>,
     finishes: u64,
+    failures: u64,
     told: Option<Box<dyn Write + Send>>,
 }
 
@@ -161,7 +171,7 @@ impl Default for Ledger {
     fn default() -> Self {
         Self {
             state: Mutex::default(),
-            finished: Condvar::new(),
+            noted: Condvar::new(),
         }
     }
 }
@@ -186,11 +196,10 @@ impl Ledger {
             to.write_all(line.as_bytes()).expect("it is read");
             to.flush().expect("it is read");
         }
-        if matches!(entry, Entry::Finished { .. }) {
-            state.finishes += 1;
-            self.finished.notify_all();
-        }
+        state.finishes += u64::from(matches!(entry, Entry::Finished { .. }));
+        state.failures += u64::from(matches!(entry, Entry::Failed { .. }));
         state.entries.push(entry);
+        self.noted.notify_all();
     }
 
     /// Waits until `more` outcomes were acknowledged from now on.
@@ -198,13 +207,29 @@ impl Ledger {
     /// # Panics
     /// Where that takes longer than a minute: the clients are stuck, L2 is broken.
     pub fn wait_for_finishes(&self, more: u64) {
+        self.wait_for(more, "finishes", |state| state.finishes);
+    }
+
+    /// Waits until `more` calls failed from now on.
+    ///
+    /// # Panics
+    /// Where that takes longer than a minute: the harm does none.
+    pub fn wait_for_failures(&self, more: u64) {
+        self.wait_for(more, "failures", |state| state.failures);
+    }
+
+    fn wait_for(&self, more: u64, what: &str, count: impl Fn(&State) -> u64) {
         let state = self.lock();
-        let wanted = state.finishes + more;
-        let waited = self
-            .finished
-            .wait_timeout_while(state, PATIENCE, |state| state.finishes < wanted);
-        let (_state, timeout) = waited.expect("nobody panics with it");
-        assert!(!timeout.timed_out(), "no {more} finishes in {PATIENCE:?}");
+        let wanted = count(&state) + more;
+        let short = |state: &mut State| count(state) < wanted;
+        let waited = self.noted.wait_timeout_while(state, PATIENCE, short);
+        let (state, timeout) = waited.expect("nobody panics with it");
+        if timeout.timed_out() {
+            let last = state.entries.iter().rev().find_map(Entry::why);
+            let last = last.map(String::from);
+            drop(state); // the clients go on
+            panic!("no {more} {what} in {PATIENCE:?}; the last failure: {last:?}");
+        }
     }
 
     /// Every key that was executed.

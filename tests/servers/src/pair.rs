@@ -38,7 +38,7 @@ impl RedisPair {
             replica,
             between,
         };
-        pair.wait_until_it_follows();
+        wait_until_it_follows(&pair.replica, &pair.primary);
         pair
     }
 
@@ -54,7 +54,7 @@ impl RedisPair {
     /// Where it does not catch up.
     pub fn catch_up(&self) {
         self.between.pass();
-        self.wait_until_it_follows();
+        wait_until_it_follows(&self.replica, &self.primary);
     }
 
     /// Kills the primary and makes the replica the primary, as it is: what it had not heard is
@@ -66,18 +66,31 @@ impl RedisPair {
         self.replica.command(&["REPLICAOF", "NO", "ONE"]);
     }
 
-    fn wait_until_it_follows(&self) {
-        let started = Instant::now();
-        let offset = |info: &Reply, name: &str| -> Option<u64> { info.field(name)?.parse().ok() };
-        loop {
-            let written = self.primary.command(&["INFO", "replication"]);
-            let heard = self.replica.command(&["INFO", "replication"]);
-            let up = heard.field("master_link_status") == Some("up");
-            if up && offset(&heard, "slave_repl_offset") >= offset(&written, "master_repl_offset") {
-                return;
-            }
-            assert!(started.elapsed() < PATIENCE, "the replica does not follow");
-            thread::sleep(Duration::from_millis(5));
+    /// Starts the server that was killed by [`RedisPair::fail_over`] as the replica of the other.
+    /// It is never a primary of its own, not even for a moment.
+    ///
+    /// # Panics
+    /// Where it does not start, or does not follow.
+    pub fn rejoin(&mut self) {
+        let port = self.replica.addr().port().to_string();
+        self.primary
+            .add_arguments(&["--replicaof", "127.0.0.1", &port]);
+        self.primary.start_again();
+        wait_until_it_follows(&self.primary, &self.replica);
+    }
+}
+
+fn wait_until_it_follows(replica: &Redis, primary: &Redis) {
+    let started = Instant::now();
+    let offset = |info: &Reply, name: &str| -> Option<u64> { info.field(name)?.parse().ok() };
+    loop {
+        let written = primary.command(&["INFO", "replication"]);
+        let heard = replica.command(&["INFO", "replication"]);
+        let up = heard.field("master_link_status") == Some("up");
+        if up && offset(&heard, "slave_repl_offset") >= offset(&written, "master_repl_offset") {
+            return;
         }
+        assert!(started.elapsed() < PATIENCE, "the replica does not follow");
+        thread::sleep(Duration::from_millis(5));
     }
 }

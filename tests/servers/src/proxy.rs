@@ -31,6 +31,8 @@ struct State {
     count: u64,
     /// Connections that were cut on command.
     cuts: u64,
+    /// Pieces of replies that are held now, one a connection.
+    held: usize,
     closed: bool,
 }
 
@@ -62,6 +64,7 @@ impl Proxy {
                     open: Vec::new(),
                     count: 0,
                     cuts: 0,
+                    held: 0,
                     closed: false,
                 }),
                 changed: Condvar::new(),
@@ -126,12 +129,15 @@ impl Proxy {
     /// whether they were.
     #[must_use]
     pub fn wait_for_cuts(&self, cuts: u64, limit: Duration) -> bool {
-        let state = self.shared.lock();
-        let wait = self
-            .shared
-            .changed
-            .wait_timeout_while(state, limit, |state| state.cuts < cuts);
-        wait.is_ok_and(|(state, _)| state.cuts >= cuts)
+        self.shared.wait_for(limit, |state| state.cuts >= cuts)
+    }
+
+    /// Waits until replies are held on that many connections, at most `limit`, and says whether
+    /// they are.
+    #[must_use]
+    pub fn wait_for_held(&self, connections: usize, limit: Duration) -> bool {
+        self.shared
+            .wait_for(limit, |state| state.held >= connections)
     }
 }
 
@@ -144,6 +150,16 @@ impl Drop for Proxy {
     }
 }
 
+impl State {
+    fn is_open(&self, number: u64) -> bool {
+        self.open.iter().any(|(other, ..)| *other == number)
+    }
+
+    fn holds(&self, number: u64) -> bool {
+        matches!(self.replies, Replies::Held) && self.is_open(number)
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no thread panics with it")
@@ -152,6 +168,13 @@ impl Shared {
     fn set(&self, replies: Replies) {
         self.lock().replies = replies;
         self.changed.notify_all();
+    }
+
+    fn wait_for(&self, limit: Duration, holds: impl Fn(&State) -> bool) -> bool {
+        let wait = self
+            .changed
+            .wait_timeout_while(self.lock(), limit, |state| !holds(state));
+        wait.is_ok_and(|(state, _)| holds(&state))
     }
 
     fn accept(self: Arc<Self>, listener: &TcpListener) {
@@ -216,7 +239,7 @@ impl Shared {
     fn admit(&self, number: u64, read: usize, arrived: Instant) -> Admitted {
         let mut state = self.lock();
         loop {
-            if !state.open.iter().any(|(other, ..)| *other == number) {
+            if !state.is_open(number) {
                 return Admitted::ThenCut(0);
             }
             match state.replies {
@@ -241,8 +264,12 @@ impl Shared {
                     state = wait.expect("no thread panics with it").0;
                 }
                 Replies::Held => {
-                    let wait = self.changed.wait(state);
+                    state.held += 1;
+                    self.changed.notify_all();
+                    let waits = |state: &mut State| state.holds(number);
+                    let wait = self.changed.wait_while(state, waits);
                     state = wait.expect("no thread panics with it");
+                    state.held -= 1;
                 }
             }
         }

@@ -135,6 +135,12 @@ impl Redis {
         assert!(started, "Redis did not start:\n{said}");
     }
 
+    /// For the next start: further arguments, which hold against those before them.
+    pub(crate) fn add_arguments(&mut self, arguments: &[&str]) {
+        let words = arguments.iter().map(|word| word.to_string());
+        self.arguments.extend(words);
+    }
+
     /// Holds the server: connections stay, and nothing answers.
     pub fn pause(&self) {
         self.signal(Signal::STOP);

@@ -72,6 +72,12 @@ fn a_replica_that_caught_up_has_everything() {
     assert_eq!(written, [text("OK"), Reply::Number(1)]);
     pair.fail_over();
     assert_eq!(pair.replica.command(&["GET", "k"]), text("2"));
+    pair.rejoin();
+    assert_eq!(pair.primary.command(&["GET", "k"]), text("2"));
+    let written = pair
+        .replica
+        .commands(&[&["SET", "k", "3"], &["WAIT", "1", "10000"]]);
+    assert_eq!(written, [text("OK"), Reply::Number(1)]);
 }
 
 #[test]

@@ -90,6 +90,7 @@ fn replies_are_held_until_told_otherwise() {
     proxy.hold();
     client.count("held");
     assert!(counted("held", "1"));
+    assert!(proxy.wait_for_held(1, LIMIT));
     proxy.pass();
     assert_eq!(client.hear(4), ":1\r\n");
 }

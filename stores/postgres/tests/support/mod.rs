@@ -1,13 +1,15 @@
 //! A table of its own for each test, in the server that the tests of a process share.
 
-#![allow(dead_code)] // each test file uses a part
+#![allow(dead_code, unreachable_pub)] // each test file uses a part
+
+pub mod trips;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use idemp::{
-    AsyncStore, Entropy, Expect, Fingerprint, Head, Key, NewSlot, Put, Rev, Scope, Slot, SlotKey,
-    Swap, Swapped, SystemEntropy, Verdict,
+    AsyncLease, AsyncStore, Decision, Entropy, Expect, Fingerprint, Head, Idempotency, Key,
+    LeaseToken, NewSlot, Put, Rev, Scope, Slot, SlotKey, Swap, Swapped, SystemEntropy, Verdict,
 };
 use idemp_postgres::tokio_postgres::{Client, NoTls};
 use idemp_postgres::{PostgresOptions, PostgresStore};
@@ -21,9 +23,12 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
+        Self::on(Postgres::shared())
+    }
+
+    pub fn on(server: &'static Postgres) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let table = format!("keys_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let server = Postgres::shared();
         Self { table, server }
     }
 
@@ -39,6 +44,7 @@ impl Place {
         store
     }
 
+    /// By the table's owner.
     pub async fn client(&self) -> Client {
         connect(&self.server.url()).await
     }
@@ -104,6 +110,43 @@ pub async fn read(store: &impl AsyncStore, slot: SlotKey) -> Option<Slot> {
     match store.swap(&Swap::read(slot)).await.unwrap().verdict {
         Verdict::Lost(slot) => slot,
         Verdict::Won => panic!("reading wins nothing"),
+    }
+}
+
+pub async fn begin(
+    idem: &Idempotency<PostgresStore>,
+    name: &str,
+) -> Decision<AsyncLease<PostgresStore>> {
+    idem.begin_async(&scope(), &key(name), &payload())
+        .await
+        .unwrap()
+}
+
+pub async fn miss(idem: &Idempotency<PostgresStore>, name: &str) -> AsyncLease<PostgresStore> {
+    match begin(idem, name).await {
+        Decision::Miss(lease) => lease,
+        other => panic!("a miss, not {other:?}"),
+    }
+}
+
+pub async fn begin_in(
+    idem: &Idempotency<PostgresStore>,
+    transaction: &impl AsyncStore,
+    name: &str,
+) -> Decision {
+    idem.begin_in(transaction, &scope(), &key(name), &payload())
+        .await
+        .unwrap()
+}
+
+pub async fn miss_in(
+    idem: &Idempotency<PostgresStore>,
+    transaction: &impl AsyncStore,
+    name: &str,
+) -> LeaseToken {
+    match begin_in(idem, transaction, name).await {
+        Decision::Miss(lease) => lease,
+        other => panic!("a miss, not {other:?}"),
     }
 }
 

@@ -1,6 +1,9 @@
 //! The store as the conformance suite sees it: a prefix for every room, on real servers.
 
-use std::sync::LazyLock;
+#![allow(dead_code)] // each suite has its own rooms
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use idemp::{AsyncStore, Slot, StoreError, Swap, Swapped, Timestamp, Verdict};
 use idemp_conformance::{Limits, Room, RoomClock, Subject};
@@ -8,23 +11,35 @@ use idemp_redis::RedisStore;
 use idemp_servers::{Redis, RedisCluster};
 
 /// A server that all rooms share.
-pub struct OneServer;
+pub(crate) struct OneServer;
 
 /// A cluster of three nodes that all rooms share.
-pub struct OnCluster;
+pub(crate) struct OnCluster;
 
 /// A store in a room whose clock the suite moves.
 ///
 /// The server decides by differences only: of a key's expiry and its clock. So to move all
 /// expiries of a room back, and to add as much to every time that comes out of it, is to move the
 /// server's clock on; the store itself knows nothing of it.
-pub struct InRoom {
+pub(crate) struct InRoom {
     store: RedisStore,
     clock: RoomClock,
+    door: Door,
+}
+
+/// Held by all that ask in a room, or by the one that moves its clock: there is no moment between
+/// the move of the expiries and that of the offset.
+type Door = Arc<tokio::sync::RwLock<()>>;
+
+fn door(room: &Room) -> Door {
+    static DOORS: LazyLock<Mutex<HashMap<String, Door>>> = LazyLock::new(Default::default);
+    let mut doors = DOORS.lock().expect("no test panics here");
+    doors.entry(room.name().to_string()).or_default().clone()
 }
 
 impl AsyncStore for InRoom {
     async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
+        let _inside = self.door.read().await;
         let Swapped { now, verdict } = self.store.swap(swap).await?;
         let offset = self.clock.offset();
         let moved =
@@ -45,14 +60,9 @@ impl AsyncStore for InRoom {
 
 /// Moves the expiry of every key of a room, at once for all that is asked of this server.
 const MOVE: &str = "
-    local cursor = '0'
-    repeat
-        local found = redis.call('SCAN', cursor, 'MATCH', ARGV[1], 'COUNT', 1000)
-        cursor = found[1]
-        for _, key in ipairs(found[2]) do
-            redis.call('PEXPIREAT', key, redis.call('PEXPIRETIME', key) - ARGV[2])
-        end
-    until cursor == '0'";
+    for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
+        redis.call('PEXPIREAT', key, redis.call('PEXPIRETIME', key) - ARGV[2])
+    end";
 
 async fn open(urls: &[String], room: &Room) -> InRoom {
     let mut builder = RedisStore::builder(&urls[0]).prefix(format!("{}:", room.name()));
@@ -62,11 +72,14 @@ async fn open(urls: &[String], room: &Room) -> InRoom {
     InRoom {
         store: builder.connect().await.expect("the server is there"),
         clock: room.clock(),
+        door: door(room),
     }
 }
 
-fn step<'a>(nodes: impl IntoIterator<Item = &'a Redis>, room: &Room, by_ms: i64) {
+async fn step<'a>(nodes: impl IntoIterator<Item = &'a Redis>, room: &Room, by_ms: i64) {
     let pattern = format!("{}:*", room.name());
+    let door = door(room);
+    let _alone = door.write().await;
     for node in nodes {
         node.command(&["EVAL", MOVE, "0", &pattern, &by_ms.to_string()]);
     }
@@ -83,6 +96,12 @@ fn urls(room: &Room, ours: impl FnOnce() -> Vec<String>) -> Vec<String> {
     told.lines().map(String::from).collect()
 }
 
+/// A store whose server is gone.
+async fn unreachable(room: &Room) -> InRoom {
+    let server = Redis::start(&[]);
+    open(&[server.url()], room).await
+}
+
 impl Subject for OneServer {
     type Store = InRoom;
 
@@ -91,7 +110,11 @@ impl Subject for OneServer {
     }
 
     async fn step(&self, room: &Room, by_ms: i64) {
-        step([Redis::shared()], room, by_ms);
+        step([Redis::shared()], room, by_ms).await;
+    }
+
+    async fn out_of_reach(&self, room: &Room) -> Option<InRoom> {
+        Some(unreachable(room).await)
     }
 
     fn limits(&self) -> Limits {
@@ -109,7 +132,11 @@ impl Subject for OnCluster {
     }
 
     async fn step(&self, room: &Room, by_ms: i64) {
-        step(CLUSTER.nodes(), room, by_ms);
+        step(CLUSTER.nodes(), room, by_ms).await;
+    }
+
+    async fn out_of_reach(&self, room: &Room) -> Option<InRoom> {
+        Some(unreachable(room).await)
     }
 
     fn limits(&self) -> Limits {

@@ -1,0 +1,177 @@
+//! What a question costs: trips, log, dead rows, index scans.
+
+mod support;
+
+use idemp::{Expect, Idempotency, Verdict};
+use idemp_servers::Postgres;
+use support::trips::Trips;
+use support::*;
+
+/// A server that writes no log of its own accord.
+fn quiet() -> &'static Postgres {
+    static QUIET: std::sync::OnceLock<Postgres> = std::sync::OnceLock::new();
+    QUIET.get_or_init(|| {
+        Postgres::start_with(&[
+            ("autovacuum", "off"),
+            ("wal_level", "minimal"),
+            ("max_wal_senders", "0"),
+            ("checkpoint_timeout", "1h"),
+            ("max_wal_size", "8GB"),
+        ])
+    })
+}
+
+/// The tests of this file share the log of one server.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+fn log_position() -> u64 {
+    quiet()
+        .sql("SELECT pg_current_wal_insert_lsn() - '0/0'")
+        .parse()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_replay_writes_nothing() {
+    let _alone = ALONE.lock().await;
+    let place = Place::on(quiet());
+    let store = place.store().await;
+    let idem = Idempotency::new(store);
+    miss(&idem, "k").await.finish("outcome").await.unwrap();
+    assert!(begin(&idem, "k").await.is_hit());
+    let before = log_position();
+    for _ in 0..1000 {
+        assert!(begin(&idem, "k").await.is_hit());
+    }
+    assert_eq!(log_position() - before, 0, "bytes of log for 1000 replays");
+    // Nor does anybody else who loses; and a begin does, or this counts nothing.
+    let other = idemp::Fingerprint::from_parts(1, [2; 32]);
+    let conflict = idem.begin_async(&scope(), &key("k"), &other).await.unwrap();
+    assert!(matches!(conflict, idemp::Decision::Conflict));
+    assert_eq!(log_position() - before, 0);
+    assert!(begin(&idem, "l").await.is_miss());
+    assert!(log_position() > before);
+}
+
+#[tokio::test]
+async fn every_finish_stays_in_its_page() {
+    let _alone = ALONE.lock().await;
+    let place = Place::on(quiet());
+    let idem = Idempotency::new(place.store().await);
+    for n in 0..500 {
+        let mut lease = miss(&idem, &format!("key-{n}")).await;
+        lease.publish("task=1").await.unwrap();
+        lease.finish(&"x".repeat(100)).await.unwrap();
+    }
+    let counts = || {
+        place.sql("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'KEYS'")
+    };
+    // The statistics of a connection are told when it has been idle for a moment.
+    until("the updates are counted", async || {
+        counts().starts_with("1000|")
+    })
+    .await;
+    assert_eq!(counts(), "1000|1000");
+}
+
+#[tokio::test]
+async fn a_question_is_one_trip_and_so_is_each_of_a_takeover() {
+    let _alone = ALONE.lock().await;
+    let place = Place::on(quiet());
+    place.store().await;
+    let trips = Trips::to(quiet().addr()).await;
+    let options =
+        || idemp_postgres::PostgresStore::options(&quiet().url_at(trips.addr)).table(&place.table);
+    for (name, store) in [
+        ("prepared", options().connections(1).open().unwrap()),
+        (
+            "pooled",
+            options()
+                .connections(1)
+                .pooled_transactions()
+                .open()
+                .unwrap(),
+        ),
+    ] {
+        // The first question of a connection also connects and prepares.
+        read(&store, slot("warm")).await;
+        trips.taken();
+        let name = slot(name);
+        let (a, b, c) = (fresh(), fresh(), fresh());
+        for (expect, put, wins) in [
+            (Expect::Vacant, put(a, b"a"), true),
+            (Expect::Vacant, put(b, b"b"), false),
+            (Expect::Rev(a), put(c, b"c"), true),
+            (Expect::Rev(a), put(b, b"b"), false),
+            (Expect::Rev(c), idemp::Put::Remove, true),
+            (Expect::Rev(c), put(b, b"b"), false),
+        ] {
+            let reply = ask(&store, name.clone(), expect, put).await;
+            assert_eq!(reply.verdict == Verdict::Won, wins);
+            assert_eq!(trips.taken(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn inside_a_transaction_a_question_is_one_trip() {
+    let _alone = ALONE.lock().await;
+    let place = Place::on(quiet());
+    place.store().await;
+    let trips = Trips::to(quiet().addr()).await;
+    let store = idemp_postgres::PostgresStore::options(&quiet().url_at(trips.addr))
+        .table(&place.table)
+        .open()
+        .unwrap();
+    let idem = Idempotency::new(store.clone());
+    let mut pooled = store.pool().get().await.unwrap();
+    let mut plain = connect(&quiet().url_at(trips.addr)).await;
+    for round in 0..2 {
+        let transaction = pooled.transaction().await.unwrap();
+        trips.taken();
+        let within = store.within(&transaction);
+        let lease = miss_in(&idem, &within, &format!("pooled-{round}")).await;
+        idem.finish_in(&within, &lease, "outcome").await.unwrap();
+        // The first of a connection prepares.
+        assert_eq!(trips.taken(), if round == 0 { 3 } else { 2 });
+        transaction.commit().await.unwrap();
+
+        let transaction = plain.transaction().await.unwrap();
+        trips.taken();
+        let within = store.within(&transaction);
+        let lease = miss_in(&idem, &within, &format!("plain-{round}")).await;
+        idem.finish_in(&within, &lease, "outcome").await.unwrap();
+        assert_eq!(trips.taken(), 2);
+        transaction.commit().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_purge_looks_into_the_index_and_not_at_every_row() {
+    let _alone = ALONE.lock().await;
+    let place = Place::on(quiet());
+    let store = place.store().await;
+    place.sql(
+        "INSERT INTO KEYS (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
+         SELECT 't' || n, '\\x01', '\\x01', n, g, g, '', '' FROM generate_series(1, 20000) n,
+         LATERAL (SELECT CASE WHEN n <= 10 THEN n ELSE 9e15::bigint END g) later;
+         ANALYZE KEYS",
+    );
+    let counts = || {
+        let counts = place.sql(
+            "SELECT seq_tup_read, idx_tup_read FROM pg_stat_user_tables t
+             JOIN pg_stat_user_indexes i USING (relid) WHERE indexrelname = 'KEYS_purge'",
+        );
+        let (scanned, found) = counts.split_once('|').unwrap();
+        (
+            scanned.parse::<u64>().unwrap(),
+            found.parse::<u64>().unwrap(),
+        )
+    };
+    assert_eq!(store.purge(1000).await.unwrap(), 10);
+    until("the purge is counted", async || counts().1 > 0).await;
+    let (scanned, found) = counts();
+    assert_eq!(scanned, 0);
+    // The planner looks at the ends of the index, too.
+    assert!((10..20).contains(&found), "{found} of 20000");
+}
