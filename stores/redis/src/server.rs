@@ -37,8 +37,8 @@ impl Server {
             evicts: (limited && policy != "noeviction").then_some(policy),
             replica: field("role")? != "master",
             appends: field("aof_enabled").is_ok_and(|enabled| enabled == "1"),
-            // Servers that know no modes have none.
-            clustered: field("redis_mode").is_ok_and(|mode| mode == "cluster"),
+            // Valkey has another name for the mode; this one both have.
+            clustered: field("cluster_enabled").is_ok_and(|enabled| enabled == "1"),
         })
     }
 
