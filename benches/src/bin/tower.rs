@@ -76,21 +76,27 @@ async fn compare(title: &str, around: impl Fn(Router) -> Router) {
         samples[1].push(load(misses, fresh.clone(), None, round).await);
         samples[2].push(load(hits, used.clone(), Some(USED), round).await);
     }
-    let rates = samples.map(|mut rates| {
-        rates.remove(0); // warming up
-        rates.sort_by(f64::total_cmp);
-        (rates[ROUNDS / 2], rates[ROUNDS / 4], rates[ROUNDS * 3 / 4])
-    });
+    let median = |samples: &[Sample], of: fn(&Sample) -> f64| {
+        let mut values: Vec<f64> = samples.iter().skip(1).map(of).collect(); // one to warm up
+        values.sort_by(f64::total_cmp);
+        (
+            values[ROUNDS / 2],
+            values[ROUNDS / 4],
+            values[ROUNDS * 3 / 4],
+        )
+    };
+    let rates = samples.each_ref().map(|them| median(them, |one| one.rate));
+    let cpu = samples.map(|them| median(&them, |one| one.cpu).0);
     println!("{title}");
     let names = [
         "without the layer",
         "with it, each a new key",
         "with it, each a replay",
     ];
-    for (name, (median, low, high)) in names.iter().zip(rates) {
+    for ((name, (median, low, high)), cpu) in names.iter().zip(rates).zip(cpu) {
         let ratio = median / rates[0].0;
         println!(
-            "  {name:<26} {median:>8.0} requests/s  [{low:>6.0} .. {high:>6.0}] {ratio:>6.2}x"
+            "  {name:<24} {median:>7.0} requests/s  [{low:>6.0} .. {high:>6.0}] {ratio:>6.2}x  {cpu:>6.2} us"
         );
     }
     println!();
@@ -109,14 +115,36 @@ enum Until {
     Count(usize),
 }
 
-/// Sends requests with one key after the other, `wrap` keys in turn, and gives the rate.
+/// What a round found.
+struct Sample {
+    /// Requests a second.
+    rate: f64,
+    /// What a request costs server and client, in microseconds of a processor: what else the
+    /// machine does moves it less than the rate. Zero where the system does not tell.
+    cpu: f64,
+}
+
+/// The time that the threads of this process have run so far, in nanoseconds, on Linux.
+fn cpu() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    let stats = tasks.flatten().map(|task| task.path().join("schedstat"));
+    let ran = |stat: String| {
+        stat.split(' ')
+            .next()
+            .and_then(|ran| ran.parse::<f64>().ok())
+    };
+    let ran = stats.filter_map(|path| std::fs::read_to_string(path).ok().and_then(ran));
+    ran.sum()
+}
+
+/// Sends requests with one key after the other, `wrap` keys in turn.
 async fn load(
     address: std::net::SocketAddr,
     keys: Arc<AtomicUsize>,
     wrap: Option<usize>,
     until: Until,
-) -> f64 {
-    let start = Instant::now();
+) -> Sample {
+    let (start, cpu_before) = (Instant::now(), cpu());
     let clients = (0..CONNECTIONS).map(|_| {
         let keys = keys.clone();
         tokio::spawn(async move {
@@ -151,7 +179,11 @@ async fn load(
     for client in clients.collect::<Vec<_>>() {
         done += client.await.expect("a client");
     }
-    done as f64 / start.elapsed().as_secs_f64()
+    let done = done as f64;
+    Sample {
+        rate: done / start.elapsed().as_secs_f64(),
+        cpu: (cpu() - cpu_before) / done / 1e3,
+    }
 }
 
 /// One request, and its answer to the last byte.

@@ -47,14 +47,28 @@ fn non_digits(word: u64) -> u64 {
 /// The first `"`, `\` or control character at or behind `at`, or the end.
 #[inline(always)]
 pub(super) fn string_end(input: &[u8], mut at: usize) -> usize {
+    let long = at + 32;
     while let Some(word) = word(input, at) {
         let marks = specials(word);
         if marks != 0 {
             return at + first(marks);
         }
         at += 8;
+        if at == long {
+            at = plain_blocks_end(input, at);
+        }
     }
     string_end_by_byte(input, at)
+}
+
+/// Passes over whole blocks without `"`, `\` and control characters: long strings at the width of
+/// the machine's vectors.
+fn plain_blocks_end(input: &[u8], start: usize) -> usize {
+    let special = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+    let blocks = input[start..].chunks_exact(32);
+    let plain =
+        blocks.take_while(|block| !block.iter().fold(false, |any, byte| any | special(byte)));
+    start + 32 * plain.count()
 }
 
 /// What [`string_end`] does, for the last few bytes of the input.
