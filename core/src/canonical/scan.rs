@@ -133,19 +133,21 @@ mod tests {
     #[test]
     fn a_word_at_a_time_finds_what_a_byte_at_a_time_finds() {
         for byte in 0..=255u8 {
-            for at in 0..8 {
+            // In the first word, and behind the blocks of a long string.
+            for at in (0..8).chain(28..99) {
                 for filler in [
                     b'a', b'9', b'0', b' ', 0x7f, 0x80, 0xff, b'#', b'!', b'[', b']',
                 ] {
-                    let mut text = [filler; 17];
+                    let mut text = [filler; 99];
                     text[at] = byte;
+                    let text = &text[..if at < 8 { 17 } else { 99 }];
                     let by = |test: fn(u8) -> bool| {
                         text.iter().position(|&b| test(b)).unwrap_or(text.len())
                     };
                     let special = by(|b| b < 0x20 || b == b'"' || b == b'\\');
-                    assert_eq!(string_end(&text, 0), special, "{byte:#x} at {at}");
-                    assert_eq!(digits_end(&text, 0), by(|b| !b.is_ascii_digit()));
-                    assert_eq!(white_end(&text, 0), by(|b| !b" \n\r\t".contains(&b)));
+                    assert_eq!(string_end(text, 0), special, "{byte:#x} at {at}");
+                    assert_eq!(digits_end(text, 0), by(|b| !b.is_ascii_digit()));
+                    assert_eq!(white_end(text, 0), by(|b| !b" \n\r\t".contains(&b)));
                 }
             }
         }
