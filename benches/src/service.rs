@@ -20,7 +20,6 @@ const ORDERS: usize = 10_000;
 
 /// The service: it reads the order, checks it, keeps it under a random id, and answers 201 with the
 /// task and where it is.
-#[must_use]
 pub fn router() -> Router {
     Router::new().route(PATH, post(create).with_state(Orders::default()))
 }
