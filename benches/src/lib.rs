@@ -11,6 +11,8 @@
 //! race.run().print();
 //! ```
 
+pub mod service;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -130,14 +130,18 @@ pub struct AsyncLease<S: AsyncStore + 'static> {
     handle: LeaseHandle<S>,
     #[cfg(feature = "tokio")]
     keep_alive: Option<crate::keep_alive::KeepAlive>,
-    #[cfg(feature = "tokio")]
-    owner: Option<crate::wait::OwnerCount>,
 }
 
+/// A lease that counts as an owner until this is dropped.
+#[cfg(feature = "tokio")]
+struct Owner<S: AsyncStore + 'static>(LeaseHandle<S>);
+
 /// What the work may do with its lease while the guard is elsewhere. Cheap to clone.
-pub struct LeaseHandle<S> {
-    pub(crate) idem: Idempotency<S>,
-    held: Arc<Mutex<Held>>,
+pub struct LeaseHandle<S>(Arc<Handled<S>>);
+
+struct Handled<S> {
+    idem: Idempotency<S>,
+    held: Mutex<Held>,
 }
 
 impl<S: AsyncStore + 'static> LeaseHandle<S> {
@@ -169,7 +173,7 @@ impl<S: AsyncStore + 'static> LeaseHandle<S> {
     /// see [`Lease::remaining`](crate::Lease::remaining).
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        self.held().remaining(self.idem.now())
+        self.held().remaining(self.idem().now())
     }
 
     /// Prolongs the lease by the policy's lease from now, up to its ceiling.
@@ -204,31 +208,35 @@ impl<S: AsyncStore + 'static> LeaseHandle<S> {
         self.call(Verb::Fence).await
     }
 
+    pub(crate) fn idem(&self) -> &Idempotency<S> {
+        &self.0.idem
+    }
+
     pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
         // Nothing panics under this lock; were it so, the token would still be whole.
-        self.held
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        let held = &self.0.held;
+        held.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     async fn call(&self, verb: Verb) -> Result<(), LeaseError> {
-        let (mut machine, asked_at) = self.held().call(&self.idem, &verb);
-        let reply = self.idem.drive_async(&mut machine).await;
-        self.held().replied(&self.idem, &verb, reply, asked_at)
+        let idem = self.idem();
+        let (mut machine, asked_at) = self.held().call(idem, &verb);
+        let reply = idem.drive_async(&mut machine).await;
+        self.held().replied(idem, &verb, reply, asked_at)
     }
 }
 
 impl<S: AsyncStore + 'static> AsyncLease<S> {
     pub(crate) fn new(idem: Idempotency<S>, held: Held) -> Self {
+        #[cfg(feature = "tokio")]
+        idem.shared.owners.enter();
         Self {
             #[cfg(feature = "tokio")]
-            owner: Some(idem.shared.owners.enter()),
-            #[cfg(feature = "tokio")]
             keep_alive: None,
-            handle: LeaseHandle {
+            handle: LeaseHandle(Arc::new(Handled {
                 idem,
-                held: Arc::new(Mutex::new(held)),
-            },
+                held: Mutex::new(held),
+            })),
         }
     }
 
@@ -320,14 +328,13 @@ impl<S: AsyncStore + 'static> Drop for AsyncLease<S> {
         #[cfg(feature = "tokio")]
         {
             drop(self.keep_alive.take());
-            let owner = self.owner.take();
+            let owner = Owner(self.handle.clone());
             if self.held().settled {
                 return;
             }
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                let handle = self.handle.clone();
                 runtime.spawn(async move {
-                    let _ = handle.call(Verb::Release).await;
+                    let _ = owner.0.call(Verb::Release).await;
                     drop(owner);
                 });
             }
@@ -335,12 +342,16 @@ impl<S: AsyncStore + 'static> Drop for AsyncLease<S> {
     }
 }
 
+#[cfg(feature = "tokio")]
+impl<S: AsyncStore + 'static> Drop for Owner<S> {
+    fn drop(&mut self) {
+        self.0.idem().shared.owners.leave();
+    }
+}
+
 impl<S> Clone for LeaseHandle<S> {
     fn clone(&self) -> Self {
-        Self {
-            idem: self.idem.clone(),
-            held: self.held.clone(),
-        }
+        Self(self.0.clone())
     }
 }
 

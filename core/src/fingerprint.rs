@@ -168,7 +168,10 @@ impl Fingerprint {
     /// Hashes what comes before the end of the parts.
     fn open(kind: Kind, parts: &[Part<'_>]) -> Sha256 {
         // In one go: each update costs as much as a few dozen bytes.
-        let mut framed = Self::start(kind)[..7].to_vec();
+        let texts = parts.iter().map(|part| part.name.len() + part.value.len());
+        let length = 7 + 17 * parts.len() + texts.sum::<usize>();
+        let mut framed = Vec::with_capacity(length);
+        framed.extend_from_slice(&Self::start(kind)[..7]);
         for part in parts {
             framed.push(part.tag as u8);
             for text in [part.name, part.value] {

@@ -24,7 +24,7 @@ use crate::hex::{from_hex, hex};
 /// # Ok::<(), idemp::KeyError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Key(Box<str>);
+pub struct Key(Arc<str>);
 
 impl Key {
     /// The longest key, in bytes, inclusive.
@@ -35,7 +35,7 @@ impl Key {
     /// # Errors
     /// [`KeyError`] where the key is empty, longer than [`Key::MAX_BYTES`] bytes or holds a
     /// control character.
-    pub fn new(key: impl Into<Box<str>>) -> Result<Self, KeyError> {
+    pub fn new(key: impl Into<Arc<str>>) -> Result<Self, KeyError> {
         let key = key.into();
         check(&key, Self::MAX_BYTES)?;
         Ok(Self(key))
@@ -92,7 +92,7 @@ impl fmt::Debug for Key {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// `count, (length as u16 BE, bytes)*`
-    framed: Box<[u8]>,
+    framed: Vec<u8>,
 }
 
 impl Scope {
@@ -106,7 +106,9 @@ impl Scope {
     /// # Errors
     /// [`KeyError`] where there is no part, there are too many, or a part breaks its format.
     pub fn new<P: AsRef<str>>(parts: impl IntoIterator<Item = P>) -> Result<Self, KeyError> {
-        let mut framed = vec![0u8];
+        // Room for what most scopes are, so that it need not grow.
+        let mut framed = Vec::with_capacity(96);
+        framed.push(0u8);
         for part in parts {
             let part = part.as_ref();
             check(part, Self::MAX_PART_BYTES)?;
@@ -120,9 +122,7 @@ impl Scope {
         if framed[0] == 0 {
             return Err(KeyError::Empty);
         }
-        Ok(Self {
-            framed: framed.into(),
-        })
+        Ok(Self { framed })
     }
 
     /// The parts, in order.

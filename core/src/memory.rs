@@ -43,9 +43,13 @@ pub struct MemoryStore {
     shards: Box<[Shard]>,
     hasher: RandomState,
     clock: Box<dyn Clock>,
-    count: AtomicUsize,
+    count: Count,
     capacity: usize,
 }
+
+/// How many slots there are, on cache lines of its own: what is beside it is only read.
+#[repr(align(128))]
+struct Count(AtomicUsize);
 
 impl MemoryStore {
     /// How many slots a store keeps that was given no other number.
@@ -65,7 +69,7 @@ impl MemoryStore {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: RandomState::new(),
             clock: Box::new(clock),
-            count: AtomicUsize::new(0),
+            count: Count(AtomicUsize::new(0)),
             capacity,
         }
     }
@@ -73,7 +77,7 @@ impl MemoryStore {
     /// How many slots are held, those not yet collected included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.count.0.load(Ordering::Relaxed)
     }
 
     /// Whether no slot is held.
@@ -95,17 +99,17 @@ impl MemoryStore {
     fn collect(&self, slots: &mut Slots, now: Timestamp, at_most: usize) -> usize {
         let collected = slots.collect(now, at_most);
         if collected > 0 {
-            self.count.fetch_sub(collected, Ordering::Relaxed);
+            self.count.0.fetch_sub(collected, Ordering::Relaxed);
         }
         collected
     }
 
     /// Takes a place for a new slot; `false` where there is none.
     fn reserve(&self) -> bool {
-        if self.count.fetch_add(1, Ordering::Relaxed) < self.capacity {
+        if self.count.0.fetch_add(1, Ordering::Relaxed) < self.capacity {
             return true;
         }
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.count.0.fetch_sub(1, Ordering::Relaxed);
         false
     }
 
@@ -140,7 +144,7 @@ impl MemoryStore {
                 Some(_) => return Err(StoreError::Full),
                 None if held => {
                     slots.remove(hash, |kept| kept.record.key() == key);
-                    self.count.fetch_sub(1, Ordering::Relaxed);
+                    self.count.0.fetch_sub(1, Ordering::Relaxed);
                 }
                 None => {}
             }

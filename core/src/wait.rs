@@ -2,7 +2,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -103,42 +102,34 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
     }
 }
 
-/// Counts the owners of this process.
+/// Counts the owners of this process. On cache lines of its own, since every miss writes to it.
 #[derive(Default)]
-pub(crate) struct Owners(Arc<Count>);
-
-#[derive(Default)]
-struct Count {
-    owners: AtomicUsize,
+#[repr(align(128))]
+pub(crate) struct Owners {
+    count: AtomicUsize,
     none: Notify,
 }
 
-/// One owner; it is counted until dropped.
-pub(crate) struct OwnerCount(Arc<Count>);
-
 impl Owners {
-    pub(crate) fn enter(&self) -> OwnerCount {
-        self.0.owners.fetch_add(1, Ordering::SeqCst);
-        OwnerCount(self.0.clone())
+    pub(crate) fn enter(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn leave(&self) {
+        if self.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.none.notify_waiters();
+        }
     }
 
     async fn idle(&self) {
         loop {
-            let mut none = pin!(self.0.none.notified());
+            let mut none = pin!(self.none.notified());
             // From here on the last one to go is not missed.
             none.as_mut().enable();
-            if self.0.owners.load(Ordering::SeqCst) == 0 {
+            if self.count.load(Ordering::SeqCst) == 0 {
                 return;
             }
             none.await;
-        }
-    }
-}
-
-impl Drop for OwnerCount {
-    fn drop(&mut self) {
-        if self.0.owners.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.none.notify_waiters();
         }
     }
 }

@@ -101,6 +101,10 @@ where
             return Collected::Whole(read.into_bytes());
         };
         match frame.map(into_bytes).map(Frame::into_data) {
+            // Most are one piece, and say so.
+            Ok(Ok(data)) if length == 0 && data.len() <= limit && body.is_end_stream() => {
+                return Collected::Whole(data);
+            }
             Ok(Ok(data)) => {
                 length += data.len();
                 frames.push_back(data);

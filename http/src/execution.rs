@@ -25,41 +25,43 @@ use idemp::{AsyncStore, Body, LeaseError, LeaseHandle, LeaseToken};
 /// # let _: axum::Router = axum::Router::new().route("/", axum::routing::post(create));
 /// ```
 #[derive(Clone)]
-pub struct Execution {
-    lease: Arc<dyn Lease>,
-    mark: Arc<AtomicU8>,
+pub struct Execution(Arc<Marked<dyn Lease>>);
+
+struct Marked<L: ?Sized> {
+    mark: AtomicU8,
+    lease: L,
 }
 
 impl Execution {
     /// Counts the attempts at this key from 1: see [`LeaseToken::attempt`].
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.lease.attempt()
+        self.0.lease.attempt()
     }
 
     /// The fencing token for systems downstream: see [`LeaseToken::fence`].
     #[must_use]
     pub fn fence(&self) -> u64 {
-        self.lease.fence()
+        self.0.lease.fence()
     }
 
     /// What is certainly left of the lease, to be checked right before an irreversible effect.
     /// The layer prolongs the lease while the handler runs.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        self.lease.remaining()
+        self.0.lease.remaining()
     }
 
     /// What an earlier attempt, or this one, published: a recovery point.
     #[must_use]
     pub fn published(&self) -> Option<Body> {
-        self.lease.published()
+        self.0.lease.published()
     }
 
     /// The lease as data. It is a capability, and holds the key: treat it like a secret.
     #[must_use]
     pub fn token(&self) -> LeaseToken {
-        self.lease.token()
+        self.0.lease.token()
     }
 
     /// Records interim state, as JSON, for the next attempt, and prolongs the lease.
@@ -79,7 +81,7 @@ impl Execution {
     /// # Errors
     /// [`LeaseError`].
     pub async fn publish_bytes(&self, state: impl Into<Body>) -> Result<(), LeaseError> {
-        self.lease.publish(state.into()).await
+        self.0.lease.publish(state.into()).await
     }
 
     /// It is not known what came of it: retries are told so until it is resolved, whatever the
@@ -88,22 +90,22 @@ impl Execution {
     /// # Errors
     /// [`LeaseError`].
     pub async fn mark_unknown(&self) -> Result<(), LeaseError> {
-        self.mark.fetch_max(ASKED, Ordering::SeqCst);
-        self.lease.mark_unknown().await?;
-        self.mark.fetch_max(TOLD, Ordering::SeqCst);
+        self.0.mark.fetch_max(ASKED, Ordering::SeqCst);
+        self.0.lease.mark_unknown().await?;
+        self.0.mark.fetch_max(TOLD, Ordering::SeqCst);
         Ok(())
     }
 
     pub(crate) fn new<S: AsyncStore + 'static>(lease: LeaseHandle<S>) -> Self {
-        Self {
-            lease: Arc::new(lease),
-            mark: Arc::default(),
-        }
+        Self(Arc::new(Marked {
+            mark: AtomicU8::default(),
+            lease,
+        }))
     }
 
     /// What the handler said of an unknown outcome.
     pub(crate) fn mark(&self) -> Mark {
-        match self.mark.load(Ordering::SeqCst) {
+        match self.0.mark.load(Ordering::SeqCst) {
             TOLD => Mark::Told,
             ASKED => Mark::Asked,
             _ => Mark::None,

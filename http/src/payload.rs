@@ -33,11 +33,10 @@ pub(crate) fn fingerprint(parts: &Parts, body: &Bytes) -> Fingerprint {
 /// `application/json`, or a media type with the suffix `+json` (RFC 6839, section 3.1).
 fn is_json(content_type: &HeaderValue) -> bool {
     let essence = content_type.as_bytes().split(|c| *c == b';').next();
-    let essence = essence
-        .unwrap_or_default()
-        .trim_ascii()
-        .to_ascii_lowercase();
-    essence == b"application/json" || essence.ends_with(b"+json")
+    let essence = essence.unwrap_or_default().trim_ascii();
+    let suffix = essence.last_chunk::<5>();
+    essence.eq_ignore_ascii_case(b"application/json")
+        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"))
 }
 
 #[cfg(test)]

@@ -2,24 +2,19 @@
 //! without it, in one run. Once for a service as one writes it, with the middleware of
 //! `examples/video_tasks`, and once for a handler with nothing around it.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::http::{Request, StatusCode, header};
 use axum::middleware::from_fn;
-use axum::response::IntoResponse;
-use axum::routing::post;
-use axum::{Json, Router};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use idemp::{Entropy, Idempotency, MemoryStore, Policy, Scope, SystemEntropy};
-use idemp_tower::IdempotencyLayer;
-use serde::{Deserialize, Serialize};
+use idemp::{MemoryStore, Policy};
+use idemp_benches::service;
 use tokio::net::{TcpListener, TcpStream};
 use video_tasks::{bearer, problem, request_id};
 
@@ -64,11 +59,9 @@ async fn compare(title: &str, around: impl Fn(Router) -> Router) {
     let layered = |retention| {
         let policy = Policy::replay(retention).build().expect("it is in bounds");
         let store = MemoryStore::with(idemp::SystemClock::new(), 1 << 24);
-        let idem = Idempotency::builder(store).policy(policy).build();
-        let layer = IdempotencyLayer::new(idem, |_| Ok(Scope::new(["user"])?));
-        around(router().layer(layer.required()))
+        around(service::router().layer(service::layer(policy, store)))
     };
-    let plain = serve(around(router())).await;
+    let plain = serve(around(service::router())).await;
     // New keys for a second each: so the store has its steady size, and what expires makes room.
     let misses = serve(layered(Duration::from_secs(1))).await;
     let hits = serve(layered(Policy::DEFAULT_RETENTION)).await;
@@ -83,72 +76,30 @@ async fn compare(title: &str, around: impl Fn(Router) -> Router) {
         samples[1].push(load(misses, fresh.clone(), None, round).await);
         samples[2].push(load(hits, used.clone(), Some(USED), round).await);
     }
-    let rates = samples.map(|mut rates| {
-        rates.remove(0); // warming up
-        rates.sort_by(f64::total_cmp);
-        (rates[ROUNDS / 2], rates[ROUNDS / 4], rates[ROUNDS * 3 / 4])
-    });
+    let median = |samples: &[Sample], of: fn(&Sample) -> f64| {
+        let mut values: Vec<f64> = samples.iter().skip(1).map(of).collect(); // one to warm up
+        values.sort_by(f64::total_cmp);
+        (
+            values[ROUNDS / 2],
+            values[ROUNDS / 4],
+            values[ROUNDS * 3 / 4],
+        )
+    };
+    let rates = samples.each_ref().map(|them| median(them, |one| one.rate));
+    let cpu = samples.map(|them| median(&them, |one| one.cpu).0);
     println!("{title}");
     let names = [
         "without the layer",
         "with it, each a new key",
         "with it, each a replay",
     ];
-    for (name, (median, low, high)) in names.iter().zip(rates) {
+    for ((name, (median, low, high)), cpu) in names.iter().zip(rates).zip(cpu) {
         let ratio = median / rates[0].0;
         println!(
-            "  {name:<26} {median:>8.0} requests/s  [{low:>6.0} .. {high:>6.0}] {ratio:>6.2}x"
+            "  {name:<24} {median:>7.0} requests/s  [{low:>6.0} .. {high:>6.0}] {ratio:>6.2}x  {cpu:>6.2} us"
         );
     }
     println!();
-}
-
-/// What a client orders.
-#[derive(Deserialize)]
-struct Order {
-    seconds: u8,
-    prompt: String,
-    seed: u64,
-}
-
-/// What it gets.
-#[derive(Serialize)]
-struct Task {
-    task_id: String,
-    status: &'static str,
-    seconds: u8,
-    seed: u64,
-}
-
-type Orders = Arc<Mutex<HashMap<String, Order>>>;
-
-/// A service that does no more than a create has to: it reads the order, checks it, keeps it under
-/// a random id, and answers with the task and where it is.
-fn router() -> Router {
-    let create = post(create).with_state(Orders::default());
-    Router::new().route("/api/video-tasks", create)
-}
-
-async fn create(State(orders): State<Orders>, Json(order): Json<Order>) -> impl IntoResponse {
-    assert!(order.seconds > 0 && order.prompt.len() < 2000);
-    let task = Task {
-        task_id: format!("vt_{:032x}", u128::from_be_bytes(SystemEntropy.bytes())),
-        status: "pending",
-        seconds: order.seconds,
-        seed: order.seed,
-    };
-    let mut kept = orders.lock().expect("nothing panics under it");
-    if kept.len() == USED * 10 {
-        kept.clear(); // a real one has a database
-    }
-    kept.insert(task.task_id.clone(), order);
-    drop(kept);
-    let location = format!("/api/video-tasks/{}", task.task_id);
-    (
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Json(task),
-    )
 }
 
 async fn serve(router: Router) -> std::net::SocketAddr {
@@ -164,14 +115,36 @@ enum Until {
     Count(usize),
 }
 
-/// Sends requests with one key after the other, `wrap` keys in turn, and gives the rate.
+/// What a round found.
+struct Sample {
+    /// Requests a second.
+    rate: f64,
+    /// What a request costs server and client, in microseconds of a processor: what else the
+    /// machine does moves it less than the rate. Zero where the system does not tell.
+    cpu: f64,
+}
+
+/// The time that the threads of this process have run so far, in nanoseconds, on Linux.
+fn cpu() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    let stats = tasks.flatten().map(|task| task.path().join("schedstat"));
+    let ran = |stat: String| {
+        stat.split(' ')
+            .next()
+            .and_then(|ran| ran.parse::<f64>().ok())
+    };
+    let ran = stats.filter_map(|path| std::fs::read_to_string(path).ok().and_then(ran));
+    ran.sum()
+}
+
+/// Sends requests with one key after the other, `wrap` keys in turn.
 async fn load(
     address: std::net::SocketAddr,
     keys: Arc<AtomicUsize>,
     wrap: Option<usize>,
     until: Until,
-) -> f64 {
-    let start = Instant::now();
+) -> Sample {
+    let (start, cpu_before) = (Instant::now(), cpu());
     let clients = (0..CONNECTIONS).map(|_| {
         let keys = keys.clone();
         tokio::spawn(async move {
@@ -180,7 +153,7 @@ async fn load(
             let (mut client, connection) =
                 http1::handshake(TokioIo::new(stream)).await.expect("http");
             let connection = tokio::spawn(connection);
-            let body = order();
+            let body = service::order();
             let mut done = 0;
             loop {
                 match until {
@@ -206,18 +179,16 @@ async fn load(
     for client in clients.collect::<Vec<_>>() {
         done += client.await.expect("a client");
     }
-    done as f64 / start.elapsed().as_secs_f64()
-}
-
-/// 1 KB.
-fn order() -> Bytes {
-    let prompt = "a lighthouse at dawn, ".repeat(44);
-    format!("{{\"seconds\":5,\"prompt\":\"{prompt}\",\"seed\":1234567890123}}").into()
+    let done = done as f64;
+    Sample {
+        rate: done / start.elapsed().as_secs_f64(),
+        cpu: (cpu() - cpu_before) / done / 1e3,
+    }
 }
 
 /// One request, and its answer to the last byte.
 async fn ask(client: &mut http1::SendRequest<Full<Bytes>>, key: usize, body: Bytes) {
-    let request = Request::post("/api/video-tasks")
+    let request = Request::post(service::PATH)
         .header(header::HOST, "localhost")
         .header(header::CONTENT_TYPE, "application/json")
         .header(

@@ -47,14 +47,28 @@ fn non_digits(word: u64) -> u64 {
 /// The first `"`, `\` or control character at or behind `at`, or the end.
 #[inline(always)]
 pub(super) fn string_end(input: &[u8], mut at: usize) -> usize {
+    let long = at + 32;
     while let Some(word) = word(input, at) {
         let marks = specials(word);
         if marks != 0 {
             return at + first(marks);
         }
         at += 8;
+        if at == long {
+            at = plain_blocks_end(input, at);
+        }
     }
     string_end_by_byte(input, at)
+}
+
+/// Passes over whole blocks without `"`, `\` and control characters: long strings at the width of
+/// the machine's vectors.
+fn plain_blocks_end(input: &[u8], start: usize) -> usize {
+    let special = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+    let blocks = input[start..].chunks_exact(32);
+    let plain =
+        blocks.take_while(|block| !block.iter().fold(false, |any, byte| any | special(byte)));
+    start + 32 * plain.count()
 }
 
 /// What [`string_end`] does, for the last few bytes of the input.
@@ -119,19 +133,21 @@ mod tests {
     #[test]
     fn a_word_at_a_time_finds_what_a_byte_at_a_time_finds() {
         for byte in 0..=255u8 {
-            for at in 0..8 {
+            // In the first word, and behind the blocks of a long string.
+            for at in (0..8).chain(28..99) {
                 for filler in [
                     b'a', b'9', b'0', b' ', 0x7f, 0x80, 0xff, b'#', b'!', b'[', b']',
                 ] {
-                    let mut text = [filler; 17];
+                    let mut text = [filler; 99];
                     text[at] = byte;
+                    let text = &text[..if at < 8 { 17 } else { 99 }];
                     let by = |test: fn(u8) -> bool| {
                         text.iter().position(|&b| test(b)).unwrap_or(text.len())
                     };
                     let special = by(|b| b < 0x20 || b == b'"' || b == b'\\');
-                    assert_eq!(string_end(&text, 0), special, "{byte:#x} at {at}");
-                    assert_eq!(digits_end(&text, 0), by(|b| !b.is_ascii_digit()));
-                    assert_eq!(white_end(&text, 0), by(|b| !b" \n\r\t".contains(&b)));
+                    assert_eq!(string_end(text, 0), special, "{byte:#x} at {at}");
+                    assert_eq!(digits_end(text, 0), by(|b| !b.is_ascii_digit()));
+                    assert_eq!(white_end(text, 0), by(|b| !b" \n\r\t".contains(&b)));
                 }
             }
         }

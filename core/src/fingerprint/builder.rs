@@ -43,7 +43,10 @@ impl FingerprintBuilder {
     /// raw.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            text: Vec::with_capacity(128), // what most requests need, asked for once
+            ..Self::default()
+        }
     }
 
     /// The request method, as it is: methods are case-sensitive (RFC 9110, section 9.1).
@@ -85,7 +88,7 @@ impl FingerprintBuilder {
             .retain(|part| !matches!(part.tag, Tag::ContentType | Tag::Parameter));
         match media_type::parse(value) {
             Some((media_type, parameters)) => {
-                self = self.with(Tag::ContentType, "", media_type);
+                self = self.with(Tag::ContentType, "", &*media_type);
                 for (name, value) in parameters {
                     self = self.with(Tag::Parameter, name, value);
                 }

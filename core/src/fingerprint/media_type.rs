@@ -1,8 +1,15 @@
 //! Content types (RFC 9110, section 8.3.1), so that two spellings of one are one.
 
+use std::borrow::Cow;
+
+use crate::http::token::{is_token, lower_case};
+
+/// A name and a value.
+type Parameter = (String, String);
+
 /// The media type in lower case, and its parameters: the name in lower case, the value without
 /// quotes, that of `charset` in lower case. Nothing where the text is malformed.
-pub(super) fn parse(text: &str) -> Option<(String, Vec<(String, String)>)> {
+pub(super) fn parse(text: &str) -> Option<(Cow<'_, str>, Vec<Parameter>)> {
     let (media_type, mut rest) = match text.split_once(';') {
         Some((media_type, rest)) => (trim(media_type), Some(rest)),
         None => (trim(text), None),
@@ -44,7 +51,7 @@ pub(super) fn parse(text: &str) -> Option<(String, Vec<(String, String)>)> {
             behind => Some(behind.strip_prefix(';')?),
         };
     }
-    Some((media_type.to_ascii_lowercase(), parameters))
+    Some((lower_case(media_type), parameters))
 }
 
 /// The value of a quoted string whose opening quote is read, and what lies behind it.
@@ -59,11 +66,6 @@ fn unquote(text: &str) -> Option<(String, &str)> {
         }
     }
     None
-}
-
-fn is_token(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !text.is_empty() && text.bytes().all(allowed)
 }
 
 fn trim(text: &str) -> &str {

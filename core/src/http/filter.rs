@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::item::is_token;
+use super::token::is_token;
 
 /// The headers of a response that are stored with it, by name, whatever its case.
 ///

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::token::is_tchar;
+
 /// The text of a String Item with its escapes resolved. Parameters are parsed and dropped.
 ///
 /// `input` is trimmed, starts with `"` and holds bytes from 0x20 to 0x7E only.
@@ -139,15 +141,6 @@ fn display_string(input: &mut &str) -> Option<()> {
         });
     }
     std::str::from_utf8(&text).ok().map(drop)
-}
-
-/// Whether `name` is a token of RFC 9110, section 5.6.2.
-pub(super) fn is_token(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(is_tchar)
-}
-
-fn is_tchar(c: u8) -> bool {
-    c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c)
 }
 
 /// Takes the leading bytes that `wanted` accepts; it accepts ASCII only.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::item::is_token;
+use super::token::is_token;
 
 /// The methods that are made idempotent; requests with any other pass untouched.
 ///

@@ -46,6 +46,7 @@ mod refusal;
 mod request_id;
 mod response;
 mod status;
+pub(crate) mod token;
 
 pub use answer::ErrorAnswer;
 pub use filter::{HeaderFilter, HeaderFilterError};
