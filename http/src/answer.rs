@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use idemp::http::{Profile, REPLAY_MARKS, Refusal, RequestId, StoredResponse};
+use idemp::http::{Profile, Refusal, RequestId, StoredResponse};
 use idemp::{Entropy, Key, SystemEntropy};
 use serde_json::json;
 
@@ -76,14 +76,15 @@ impl Answers {
         let bytes = Bytes::from_owner(stored);
         let stored = StoredResponse::decode(&bytes).ok()?;
         let mut headers = HeaderMap::with_capacity(8);
-        for (name, value) in stored.headers() {
+        for (name, value) in stored.replay_headers() {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value));
+            // What was stored is shared; what core adds is copied.
+            let value = if bytes.as_ptr_range().contains(&value.as_ptr()) {
+                HeaderValue::from_maybe_shared(bytes.slice_ref(value))
+            } else {
+                HeaderValue::from_bytes(value)
+            };
             headers.append(name, value.ok()?);
-        }
-        for (name, value) in REPLAY_MARKS {
-            let name = HeaderName::from_static(name);
-            headers.append(name, HeaderValue::from_static(value));
         }
         if let Some(length) = stored.content_length() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
