@@ -112,8 +112,10 @@ fn failed_over(waiting: bool) -> Report {
 fn a_promoted_replica_has_lost_what_was_not_waited_for() {
     let report = failed_over(false);
     println!("Redis, replica promoted, no wait: {report}");
+    // The 50 of the time when it lagged; some more or less were on their way.
+    let lost = report.lost_outcomes;
     assert!(
-        report.lost_outcomes > 0 && report.duplicates > 0,
+        (30..100).contains(&lost) && report.duplicates > 0,
         "{report}"
     );
 }
