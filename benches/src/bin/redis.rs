@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use idemp::{
     AsyncStore, Body, Decision, Expect, Fingerprint, Head, Idempotency, Key, Put, Rev, Scope, Slot,
@@ -12,11 +12,12 @@ use idemp::{
 use idemp_redis::{RedisStore, SWAP_SCRIPT};
 use idemp_servers::{Redis, Reply};
 use redis::aio::MultiplexedConnection;
-use redis::{Script, Value};
+use redis::{AsyncConnectionConfig, Script, Value};
 
 const CONNECTIONS: usize = 50;
 const ROUNDS: usize = 9;
 const OUTCOME: [u8; 100] = [7; 100];
+const PATIENCE: Duration = Duration::from_secs(30);
 const DAY: u64 = 86_400_000;
 
 #[global_allocator]
@@ -33,10 +34,10 @@ async fn main() {
     trips(&server, &stores).await;
     let sizes = sizes(&server, &stores).await;
     for (outstanding, pairs) in [(1, 4_000), (16, 12_000)] {
-        pairs_beside_bare_sets(&stores, sizes, outstanding, pairs).await;
+        pairs_beside_bare_sets(&server, &stores, sizes, outstanding, pairs).await;
     }
     for (outstanding, hits) in [(1, 8_000), (16, 24_000)] {
-        replays_beside_a_script(&stores, sizes, outstanding, hits).await;
+        replays_beside_a_script(&server, &stores, sizes, outstanding, hits).await;
     }
 }
 
@@ -50,11 +51,14 @@ struct Stores {
 impl Stores {
     async fn connected(server: &Redis) -> Self {
         let client = redis::Client::open(server.url()).unwrap();
-        let connection = || client.get_multiplexed_async_connection();
+        // A machine that is busy with something else is no reason to stop.
+        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        let connection = || client.get_multiplexed_async_connection_with_config(&patient);
         let (mut bare, mut ours, mut scripts) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..CONNECTIONS {
             bare.push(connection().await.unwrap());
-            let store = RedisStore::connect(server.url()).await.unwrap();
+            let builder = RedisStore::builder(server.url()).answer_within(PATIENCE);
+            let store = builder.connect().await.unwrap();
             ours.push(Idempotency::new(store));
             let script = ByScript::new(connection().await.unwrap()).await;
             scripts.push(Idempotency::new(script));
@@ -121,6 +125,7 @@ async fn sizes(server: &Redis, stores: &Stores) -> [usize; 2] {
 }
 
 async fn pairs_beside_bare_sets(
+    server: &Redis,
     stores: &Stores,
     sizes: [usize; 2],
     outstanding: usize,
@@ -134,9 +139,9 @@ async fn pairs_beside_bare_sets(
         for turn in 0..samples.len() {
             let which = (round + turn) % samples.len();
             samples[which].push(match which {
-                0 => rate(&bare, outstanding, &names, false).await,
-                1 => rate(&stores.ours, outstanding, &names, false).await,
-                _ => rate(&stores.scripts, outstanding, &names, false).await,
+                0 => run(server, &bare, outstanding, &names, false).await,
+                1 => run(server, &stores.ours, outstanding, &names, false).await,
+                _ => run(server, &stores.scripts, outstanding, &names, false).await,
             });
         }
     }
@@ -150,6 +155,7 @@ async fn pairs_beside_bare_sets(
 }
 
 async fn replays_beside_a_script(
+    server: &Redis,
     stores: &Stores,
     sizes: [usize; 2],
     outstanding: usize,
@@ -158,17 +164,17 @@ async fn replays_beside_a_script(
     let names = names(&format!("hit-{outstanding}"), hits);
     let values = sizes.map(|size| Arc::from(vec![7; size]));
     let bare = bare(stores, &values);
-    rate(&bare, 16, &names, false).await;
-    rate(&stores.ours, 16, &names, false).await;
-    rate(&stores.scripts, 16, &names, false).await;
+    run(server, &bare, 16, &names, false).await;
+    run(server, &stores.ours, 16, &names, false).await;
+    run(server, &stores.scripts, 16, &names, false).await;
     let mut samples = [Vec::new(), Vec::new(), Vec::new()];
     for round in 0..ROUNDS {
         for turn in 0..samples.len() {
             let which = (round + turn) % samples.len();
             samples[which].push(match which {
-                0 => rate(&stores.scripts, outstanding, &names, true).await,
-                1 => rate(&stores.ours, outstanding, &names, true).await,
-                _ => rate(&bare, outstanding, &names, true).await,
+                0 => run(server, &stores.scripts, outstanding, &names, true).await,
+                1 => run(server, &stores.ours, outstanding, &names, true).await,
+                _ => run(server, &bare, outstanding, &names, true).await,
             });
         }
     }
@@ -184,13 +190,21 @@ fn bare(stores: &Stores, values: &[Arc<[u8]>; 2]) -> Vec<Bare> {
     stores.bare.iter().map(bare).collect()
 }
 
-fn table<const N: usize>(names: [&str; N], samples: [Vec<f64>; N]) {
-    let medians = samples.map(|mut samples| {
-        samples.sort_by(f64::total_cmp);
-        samples[samples.len() / 2]
-    });
-    for (name, rate) in names.iter().zip(medians) {
-        println!("  {name:<34} {rate:>10.0}/s {:>6.2}x", rate / medians[0]);
+fn table<const N: usize>(names: [&str; N], samples: [Vec<Sample>; N]) {
+    let median = |samples: &[Sample], of: fn(&Sample) -> f64| {
+        let mut values: Vec<f64> = samples.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let first = median(&samples[0], |sample| sample.rate);
+    for (name, samples) in names.iter().zip(&samples) {
+        let rate = median(samples, |sample| sample.rate);
+        let client = median(samples, |sample| sample.client);
+        let server = median(samples, |sample| sample.server);
+        println!(
+            "  {name:<32} {rate:>9.0}/s {:>6.2}x   {client:>6.1} us client, {server:>5.1} us server",
+            rate / first
+        );
     }
     println!();
 }
@@ -252,8 +266,16 @@ impl Work for Bare {
     }
 }
 
-/// Does the work for every name, so much of it at a time on every connection; how often a second.
-async fn rate<W: Work>(clients: &[W], outstanding: usize, names: &Arc<[Name]>, hits: bool) -> f64 {
+/// Does the work for every name, so much of it at a time on every connection; what
+/// came of it.
+async fn run<W: Work>(
+    server: &Redis,
+    clients: &[W],
+    outstanding: usize,
+    names: &Arc<[Name]>,
+    hits: bool,
+) -> Sample {
+    let processor = (own_processor_time(), server_processor_time(server));
     let next = Arc::new(AtomicUsize::new(0));
     let started = Instant::now();
     let mut workers = tokio::task::JoinSet::new();
@@ -274,7 +296,39 @@ async fn rate<W: Work>(clients: &[W], outstanding: usize, names: &Arc<[Name]>, h
     while let Some(done) = workers.join_next().await {
         done.unwrap();
     }
-    names.len() as f64 / started.elapsed().as_secs_f64()
+    let taken = started.elapsed().as_secs_f64();
+    let each = 1e6 / names.len() as f64;
+    Sample {
+        rate: names.len() as f64 / taken,
+        client: (own_processor_time() - processor.0) * each,
+        server: (server_processor_time(server) - processor.1) * each,
+    }
+}
+
+/// Operations a second, and the microseconds of processor time that one takes on either side:
+/// those say the same on a machine that is busy with something else.
+#[derive(Clone, Copy)]
+struct Sample {
+    rate: f64,
+    client: f64,
+    server: f64,
+}
+
+/// Seconds, by the system's ticks of 10 ms.
+fn own_processor_time() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let behind_the_name = stat.rsplit(')').next().unwrap_or("");
+    let ticks = behind_the_name.split(' ').skip(12).take(2);
+    ticks
+        .map(|ticks| ticks.parse::<f64>().unwrap_or(0.0))
+        .sum::<f64>()
+        / 100.0
+}
+
+fn server_processor_time(server: &Redis) -> f64 {
+    let info = server.command(&["INFO", "cpu"]);
+    let seconds = |name| info.field(name).and_then(|text| text.parse::<f64>().ok());
+    seconds("used_cpu_user").unwrap_or(0.0) + seconds("used_cpu_sys").unwrap_or(0.0)
 }
 
 fn payload() -> Fingerprint {

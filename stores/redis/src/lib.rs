@@ -1,14 +1,4 @@
-//! The store of [`idemp`] that lives in Redis (7.0 or newer) or Valkey, a cluster of them too.
-//!
-//! ```no_run
-//! # async fn example() -> Result<(), idemp::StoreError> {
-//! use idemp::Idempotency;
-//! use idemp_redis::RedisStore;
-//!
-//! let idem = Idempotency::new(RedisStore::connect("redis://127.0.0.1/").await?);
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod cluster;
 mod fault;
