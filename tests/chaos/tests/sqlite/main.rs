@@ -1,0 +1,15 @@
+//! The SQLite store where processes are killed, the power fails and the disk does not obey.
+
+mod dice;
+mod disk;
+mod folder;
+mod kill;
+mod power;
+
+/// How many rounds: more in the night.
+fn rounds(by_day: usize, by_night: usize) -> usize {
+    match std::env::var("IDEMP_NIGHTLY").as_deref() {
+        Ok("1") => by_night,
+        _ => by_day,
+    }
+}
