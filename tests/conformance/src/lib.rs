@@ -45,6 +45,7 @@
 //! - `IDEMP_NIGHTLY=1` makes more rounds of what is drawn at random or raced for.
 //! - `IDEMP_CONFORMANCE_SEED` repeats what was drawn at random: the failure says the number.
 
+mod draws;
 pub mod laws;
 mod limits;
 mod room;

@@ -70,7 +70,7 @@ macro_rules! ensure {
 pub(crate) use {broken, ensure};
 
 /// After so long an ask counts as never answered.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Far more than a test takes.
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);

@@ -1,35 +1,15 @@
-//! The stores that need no server keep every law.
+//! The small stores keep every law: the suite asks nothing that cannot be done.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex};
+mod shared;
 
-use idemp::MemoryStore;
-use idemp_conformance::{Limits, Room, Subject};
+mod the_definition_in_memory {
+    use crate::shared::faulty::{Fault, Faulty};
 
-struct Memory;
-
-impl Subject for Memory {
-    type Store = Arc<MemoryStore>;
-
-    async fn open(&self, room: &Room) -> Arc<MemoryStore> {
-        static ROOMS: LazyLock<Mutex<HashMap<String, Arc<MemoryStore>>>> =
-            LazyLock::new(Default::default);
-        let capacity = room.capacity().unwrap_or(MemoryStore::DEFAULT_CAPACITY);
-        let make = || Arc::new(MemoryStore::with(room.clock(), capacity));
-        let mut rooms = ROOMS.lock().unwrap();
-        rooms
-            .entry(room.name().to_string())
-            .or_insert_with(make)
-            .clone()
-    }
-
-    async fn purge(&self, store: &Arc<MemoryStore>) -> Option<u64> {
-        Some(store.purge() as u64)
-    }
-
-    fn limits(&self) -> Limits {
-        Limits::default().of_one_process()
-    }
+    idemp_conformance::suite!(Faulty(Fault::None));
 }
 
-idemp_conformance::suite!(Memory);
+mod the_definition_in_files {
+    use crate::shared::file::Files;
+
+    idemp_conformance::suite!(Files { locked: true });
+}

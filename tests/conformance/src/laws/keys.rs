@@ -1,52 +1,61 @@
 //! Law 7: names.
 
-use idemp::{Expect, Key, Scope, SlotKey};
+use idemp::{Expect, Key, Scope, SlotKey, Verdict};
 
 use crate::subject::Subject;
-use crate::world::{HOUR, Held, World, ensure, key, name, new, remove};
+use crate::world::{HOUR, Held, World, ensure, found, key, name, new, remove, verdict};
 
 pub(crate) async fn never_alias<S: Subject>(world: &World<S>) -> Held {
-    let names = hostile();
+    let mut names = hostile();
+    // Whoever is removed first may take the other along, so once in each order.
+    put_and_remove(world, &names).await?;
+    names.reverse();
+    put_and_remove(world, &names).await
+}
+
+async fn put_and_remove<S: Subject>(world: &World<S>, names: &[SlotKey]) -> Held {
     let mut laid = Vec::new();
-    for (number, slot) in names.iter().enumerate() {
+    for slot in names {
         let there = world.read(slot).await?;
         ensure!(
             there.is_none(),
-            "name {number} finds what was put under another one before it: {}",
-            of(&names, number)
+            "{} finds what was put under another name",
+            of(slot)
         );
         laid.push(world.lay(slot, Expect::Vacant, new(HOUR, HOUR)).await?);
     }
-    for (number, slot) in names.iter().enumerate() {
+    for (slot, laid) in names.iter().zip(&laid) {
         let there = world.read(slot).await?;
         ensure!(
-            there.as_ref() == Some(&laid[number]),
-            "name {number} does not find what was put under it, or finds what was put under another: {}",
-            of(&names, number)
+            there.as_ref() == Some(laid),
+            "{} does not find what was put under it: {} lies there",
+            of(slot),
+            found(there.as_ref())
         );
     }
-    for (number, slot) in names.iter().enumerate() {
-        world.ask(&remove(slot, laid[number].rev)).await?;
-        for (other, slot) in names.iter().enumerate() {
-            let is_there = world.read(slot).await?.is_some();
-            ensure!(
-                is_there == (other > number),
-                "after name {number} was removed, name {other} is {}: {}; {}",
-                if is_there { "there" } else { "not there" },
-                of(&names, number),
-                of(&names, other)
-            );
-        }
+    for (slot, laid) in names.iter().zip(&laid) {
+        let reply = world.ask(&remove(slot, laid.rev)).await?;
+        ensure!(
+            reply.verdict == Verdict::Won,
+            "{} was taken along when another name was removed: its own removal was answered {}",
+            of(slot),
+            verdict(&reply.verdict)
+        );
+        let there = world.read(slot).await?;
+        ensure!(
+            there.is_none(),
+            "{} is there after it was removed",
+            of(slot)
+        );
     }
     Ok(())
 }
 
 /// These names are the suite's own, and no secret.
-fn of(names: &[SlotKey], number: usize) -> String {
+fn of(slot: &SlotKey) -> String {
     let short = |text: &str| -> String { text.chars().take(40).collect() };
-    let slot = &names[number];
     let scope: Vec<String> = slot.scope_parts().into_iter().map(short).collect();
-    format!("{number} is {:?} in {scope:?}", short(slot.key()))
+    format!("the key {:?} in the scope {scope:?}", short(slot.key()))
 }
 
 /// Names that somebody's joining, folding, trimming, cutting or quoting would make one.
