@@ -49,8 +49,8 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
         slot: &SlotKey,
         fingerprint: &Fingerprint,
     ) -> Result<Decision, Error> {
-        self.drive_async(&mut self.begin_machine(slot.clone(), fingerprint))
-            .await
+        let mut machine = self.begin_machine(slot.clone(), fingerprint);
+        Decision::or_busy(self.drive_async(&mut machine).await)
     }
 
     /// Takes up a lease that was begun elsewhere. Dropped, it releases, unless it is detached.
@@ -76,10 +76,25 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
         self.resolved(resolved, &slot)
     }
 
-    /// The async driver. What lives across the await makes the future large: it is the question,
-    /// and no more.
     async fn drive_async<T, M>(&self, machine: &mut M) -> Result<T, Error>
     where
+        M: Machine<Done = Result<T, SlotError>>,
+    {
+        self.drive_on(&self.shared.store, machine, REASKS).await
+    }
+}
+
+impl<S> Idempotency<S> {
+    /// The async driver. What lives across the await makes the future large: it is the question,
+    /// and no more.
+    pub(crate) async fn drive_on<A, T, M>(
+        &self,
+        store: &A,
+        machine: &mut M,
+        reasks: u8,
+    ) -> Result<T, Error>
+    where
+        A: AsyncStore,
         M: Machine<Done = Result<T, SlotError>>,
     {
         let mut errors = 0;
@@ -88,10 +103,10 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
             Step::Ask(swap) => swap,
         };
         loop {
-            let reply = self.shared.store.swap(&swap).await;
+            let reply = store.swap(&swap).await;
             let step = match reply {
                 Ok(reply) => self.replied(machine, reply),
-                Err(StoreError::Unavailable(_)) if errors < REASKS => {
+                Err(StoreError::Unavailable(_)) if errors < reasks => {
                     errors += 1;
                     machine.start(self.fresh())
                 }

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
+use crate::error::{Error, StoreError};
 use crate::token::LeaseToken;
 
 /// What becomes of a request. An error instead of a decision means that the store failed and that
@@ -43,6 +44,16 @@ pub struct InProgress {
     pub(crate) published: Option<Body>,
     #[serde(with = "crate::time::as_millis", rename = "remaining_ms")]
     pub(crate) remaining: Duration,
+}
+
+impl Decision {
+    /// Where a transaction that has not ended holds the record, somebody else is executing it.
+    pub(crate) fn or_busy(decided: Result<Self, Error>) -> Result<Self, Error> {
+        match decided {
+            Err(Error::Store(StoreError::Busy)) => Ok(Self::InProgress(InProgress::unheard_of())),
+            decided => decided,
+        }
+    }
 }
 
 impl<L> Decision<L> {

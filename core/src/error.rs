@@ -19,6 +19,10 @@ pub enum StoreError {
     /// The store did not answer in time.
     #[error("the store did not answer in time; whether the write happened is unknown")]
     Timeout,
+    /// Somebody else's transaction holds the record and did not end in time; nothing was written.
+    /// `begin` answers [`Decision::InProgress`](crate::Decision::InProgress).
+    #[error("the record is held by a transaction that has not ended; nothing was written")]
+    Busy,
     /// The store has no room for another key, and evicts none that is still kept.
     #[error("the store is full; raise its capacity or shorten the retention")]
     Full,
@@ -54,7 +58,10 @@ impl StoreError {
     /// Whether the same question may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Timeout | Self::Full)
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Timeout | Self::Busy | Self::Full
+        )
     }
 }
 

@@ -167,6 +167,7 @@ impl<S> Idempotency<S> {
     pub(crate) fn failed(&self, slot: &SlotKey, error: &Error) {
         let message = match error {
             Error::Store(StoreError::Timeout) => "store timed out",
+            Error::Store(StoreError::Busy) => "record held by a transaction",
             Error::Store(StoreError::Full) => "store full",
             Error::Store(_) => "store unavailable",
             Error::Slot(_) => "record unreadable",
@@ -229,7 +230,7 @@ impl<S: Store> Idempotency<S> {
         let mut machine = self.begin_machine(SlotKey::new(scope, key), fingerprint);
         self.emit(machine.slot(), EventKind::Check, None);
         let asked_at = self.now();
-        let decision = self.drive(&mut machine);
+        let decision = Decision::or_busy(self.drive(&mut machine));
         self.begun(machine.slot(), &decision);
         Ok(decision?.map(|token| Lease::new(self.clone(), Held::new(token, asked_at))))
     }

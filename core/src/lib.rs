@@ -60,6 +60,7 @@ mod head;
 mod hex;
 pub mod http;
 mod idempotency;
+mod in_transaction;
 #[cfg(feature = "tokio")]
 mod keep_alive;
 mod key;

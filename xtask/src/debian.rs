@@ -1,25 +1,60 @@
-//! Compilers out of Debian's packages, unpacked below `target/tools`. Nothing is installed.
+//! Programs out of Debian's packages, unpacked below `target/tools`. Nothing is installed.
 
 use crate::invocation::Invocation;
 use crate::{screen, toolchain};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Packages that a compiler cannot start without, and that few machines have.
-const FOLLOWED: [&str; 2] = ["libstd-rust-web-", "libllvm"];
+/// Packages that every machine has, or that hold nothing to run.
+const NOT_FOLLOWED: [&str; 4] = ["libc6", "libgcc-s1", "libstdc++6", "postgresql-common"];
 
-/// The compiler that `unpack` left in a folder before.
-pub(crate) fn unpacked(folder: &str) -> Option<PathBuf> {
-    let rustc = toolchain::tools().join(folder).join("rustc");
-    rustc.is_file().then_some(rustc)
+/// What to unpack.
+pub(crate) struct Unpacked<'a> {
+    /// The folder below `target/tools`.
+    pub(crate) folder: &'a str,
+    /// As for `apt-get`: `rustc-web` or `rustc-web=1.85*`.
+    pub(crate) packages: &'a [String],
+    /// How the names begin of packages that those cannot do without and few machines have.
+    pub(crate) follow: &'a [&'a str],
+    /// The programs in them that are to be called.
+    pub(crate) programs: &'a [&'a str],
 }
 
-/// Downloads packages and what they need, unpacks them, and hands back their `rustc`.
-/// Packages are named as for `apt-get`: `rustc-web` or `rustc-web=1.85*`.
-pub(crate) fn unpack(folder: &str, packages: &[String]) -> Result<PathBuf, String> {
-    if let Some(rustc) = unpacked(folder) {
-        return Ok(rustc);
+impl<'a> Unpacked<'a> {
+    /// A compiler.
+    pub(crate) fn compiler(folder: &'a str, packages: &'a [String]) -> Self {
+        Self {
+            folder,
+            packages,
+            follow: &["libstd-rust-web-", "libllvm"],
+            programs: &["rustc"],
+        }
     }
+
+    /// The folder with the programs in it, if it was filled before.
+    pub(crate) fn here(&self) -> Option<PathBuf> {
+        let home = toolchain::tools().join(self.folder);
+        let all = self.programs.iter().all(|name| home.join(name).is_file());
+        all.then_some(home)
+    }
+
+    /// Downloads the packages and what they need, unpacks them, and hands back the folder with
+    /// the programs in it.
+    pub(crate) fn bring(&self) -> Result<PathBuf, String> {
+        match self.here() {
+            Some(home) => Ok(home),
+            None => unpack(self),
+        }
+    }
+}
+
+fn unpack(wanted: &Unpacked<'_>) -> Result<PathBuf, String> {
+    let Unpacked {
+        folder,
+        packages,
+        follow,
+        programs,
+    } = *wanted;
     if toolchain::version("apt-get").is_none() || toolchain::version("dpkg").is_none() {
         return Err("this is no Debian: no apt-get, no dpkg".to_string());
     }
@@ -44,7 +79,7 @@ pub(crate) fn unpack(folder: &str, packages: &[String]) -> Result<PathBuf, Strin
             .arg(&archive)
             .arg("Depends")
             .capture()?;
-        for needed in followed(&depends) {
+        for needed in followed(&depends, follow) {
             let known = |name: &String| name.split('=').next() == Some(needed);
             if !seen.iter().any(known) {
                 seen.push(needed.to_string());
@@ -56,9 +91,11 @@ pub(crate) fn unpack(folder: &str, packages: &[String]) -> Result<PathBuf, Strin
             .arg(files.display().to_string())
             .capture()?;
     }
-    let rustc = wrapper(&home)?;
+    for program in programs {
+        wrapper(&home, program)?;
+    }
     let _ = fs::remove_dir_all(&archives);
-    Ok(rustc)
+    Ok(home)
 }
 
 fn make(folder: &Path) -> Result<(), String> {
@@ -85,32 +122,38 @@ fn download(package: &str, archives: &Path) -> Result<PathBuf, String> {
         .ok_or_else(|| format!("apt-get brought no {package}"))
 }
 
-/// A `rustc` that finds its own libraries. Written last: it marks the folder as complete.
-fn wrapper(home: &Path) -> Result<PathBuf, String> {
-    let path = home.join("rustc");
-    let script = "#!/bin/sh\n\
-        here=$(cd \"$(dirname \"$0\")\" && pwd)/files/usr\n\
-        for folder in \"$here\"/lib/*-linux-gnu* \"$here\"/lib/llvm-*/lib; do\n\
-        \tLD_LIBRARY_PATH=$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\n\
+/// A program that finds its own libraries. They are written last: they mark the folder as complete.
+fn wrapper(home: &Path, program: &str) -> Result<(), String> {
+    let path = home.join(program);
+    let script = format!(
+        "#!/bin/sh\n\
+        here=$(cd \"$(dirname \"$0\")\" && pwd)/files\n\
+        for folder in \"$here\"/usr/lib/*-linux-gnu* \"$here\"/lib/*-linux-gnu* \"$here\"/usr/lib/llvm-*/lib; do\n\
+        \tLD_LIBRARY_PATH=$folder${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n\
         done\n\
         export LD_LIBRARY_PATH\n\
-        exec \"$here/bin/rustc\" \"$@\"\n";
+        for program in \"$here\"/usr/bin/{program} \"$here\"/usr/lib/postgresql/*/bin/{program}; do\n\
+        \tif [ -x \"$program\" ]; then exec \"$program\" \"$@\"; fi\n\
+        done\n\
+        exit 127\n"
+    );
     let broken = |error| format!("cannot write {}: {error}", path.display());
-    let draft = home.join("rustc.draft");
+    let draft = home.join("draft");
     fs::write(&draft, script).map_err(broken)?;
     Invocation::new("chmod +x")
         .arg(draft.display().to_string())
         .capture()?;
-    fs::rename(&draft, &path).map_err(broken)?;
-    Ok(path)
+    fs::rename(&draft, &path).map_err(broken)
 }
 
-/// `libc6 (>= 2.34), libllvm19` -> `libllvm19`.
-fn followed(depends: &str) -> Vec<&str> {
+/// `libc6 (>= 2.34), libllvm19` -> `libllvm19`, where `libllvm` is to be followed.
+fn followed<'a>(depends: &'a str, follow: &[&str]) -> Vec<&'a str> {
     depends
         .split(',')
         .filter_map(|clause| clause.split_whitespace().next())
-        .filter(|name| FOLLOWED.iter().any(|prefix| name.starts_with(prefix)))
+        .map(|name| name.split(':').next().unwrap_or(name))
+        .filter(|name| follow.iter().any(|prefix| name.starts_with(prefix)))
+        .filter(|name| !NOT_FOLLOWED.contains(name))
         .collect()
 }
 
@@ -119,10 +162,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_libraries_of_the_compiler_are_followed() {
+    fn only_what_few_machines_have_is_followed() {
         let depends = "libc6 (>= 2.34), libgcc-s1 (>= 4.2), libllvm19, libstdc++6 (>= 11)";
-        assert_eq!(followed(depends), ["libllvm19"]);
+        assert_eq!(followed(depends, &["libllvm"]), ["libllvm19"]);
         let depends = "libstd-rust-web-dev (= 1.85.0), gcc, binutils (>= 2.26)";
-        assert_eq!(followed(depends), ["libstd-rust-web-dev"]);
+        let compiler = ["libstd-rust-web-", "libllvm"];
+        assert_eq!(followed(depends, &compiler), ["libstd-rust-web-dev"]);
+        let depends = "libc6, postgresql-15, postgresql-common (>= 182), libpq5:any, tzdata";
+        let server = ["postgresql-", "lib"];
+        assert_eq!(followed(depends, &server), ["postgresql-15", "libpq5"]);
     }
 }

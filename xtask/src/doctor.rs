@@ -1,5 +1,6 @@
 //! `cargo xtask doctor`: what is here, what is missing, and the command that gets it.
 
+use crate::servers::{self, Server};
 use crate::toolchain::{self, Oldest, WASM};
 use crate::{screen, workspace};
 
@@ -64,18 +65,12 @@ pub(crate) fn main(_: &[String]) -> Result<(), String> {
             "apt-get install chromium",
             &["chromium", "chromium-browser", "google-chrome"],
         ),
-        program(
+        server(
             "postgres",
-            "the PostgreSQL store (planned)",
-            "apt-get install postgresql",
-            &["postgres", "pg_ctlcluster"],
+            "the PostgreSQL store and its faults",
+            &servers::POSTGRES,
         ),
-        program(
-            "redis",
-            "the Redis store (planned)",
-            "apt-get install redis-server",
-            &["redis-server", "valkey-server"],
-        ),
+        server("redis", "the Redis store and its faults", &servers::REDIS),
         Finding {
             tool: "published vectors".to_string(),
             needed_for: "tests of the canonical form",
@@ -119,5 +114,15 @@ fn program(tool: &str, needed_for: &'static str, get: &str, names: &[&str]) -> F
         needed_for,
         found: names.iter().find_map(|name| toolchain::version(name)),
         get: get.to_string(),
+    }
+}
+
+/// A server that tests start for themselves.
+fn server(tool: &str, needed_for: &'static str, server: &Server) -> Finding {
+    Finding {
+        tool: tool.to_string(),
+        needed_for,
+        found: server.here(),
+        get: server.get(),
     }
 }

@@ -7,6 +7,7 @@ mod doctor;
 mod fuzz;
 mod invocation;
 mod screen;
+mod servers;
 mod source_code;
 mod steps;
 mod test;

@@ -1,7 +1,8 @@
 //! The compilers: which are here, and how to get the others.
 
+use crate::debian::Unpacked;
 use crate::invocation::Invocation;
-use crate::{debian, screen, workspace};
+use crate::{screen, workspace};
 use std::path::{Path, PathBuf};
 
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
@@ -56,19 +57,22 @@ impl Oldest {
     pub(crate) fn here(promised: &str) -> Result<Option<Self>, String> {
         if let Some(named) = std::env::var_os("RUSTC_MSRV") {
             let path = PathBuf::from(named);
-            return if release(&path).is_some_and(|release| is_of(&release, promised)) {
-                Ok(Some(Self::Rustc(path)))
-            } else {
-                Err(format!(
+            if release(&path).is_some_and(|release| is_of(&release, promised)) {
+                return Ok(Some(Self::Rustc(path)));
+            }
+            // It is meant for what the workspace promises; a crate may ask for a newer one.
+            if promised == workspace::rust_version()? {
+                return Err(format!(
                     "RUSTC_MSRV names {}, which is no rustc {promised}",
                     path.display()
-                ))
-            };
+                ));
+            }
         }
         if let Some(name) = installed(&format!("{promised}.")).or_else(|| installed(promised)) {
             return Ok(Some(Self::Rustup(name)));
         }
-        Ok(debian::unpacked(&folder(promised)).map(Self::Rustc))
+        let home = Unpacked::compiler(&folder(promised), &[]).here();
+        Ok(home.map(|home| Self::Rustc(home.join("rustc"))))
     }
 
     /// What is here, or what rustup or Debian can bring.
@@ -83,11 +87,14 @@ impl Oldest {
         };
         let version = |package: &str| format!("{package}={promised}*");
         let packages = [version("rustc-web"), version("libstd-rust-web-dev")];
-        match debian::unpack(&folder(promised), &packages) {
-            Ok(rustc) => match release(&rustc) {
-                Some(release) if is_of(&release, promised) => Ok(Self::Rustc(rustc)),
-                other => Err(format!("Debian's rustc-web is {other:?}, not {promised}")),
-            },
+        match Unpacked::compiler(&folder(promised), &packages).bring() {
+            Ok(home) => {
+                let rustc = home.join("rustc");
+                match release(&rustc) {
+                    Some(release) if is_of(&release, promised) => Ok(Self::Rustc(rustc)),
+                    other => Err(format!("Debian's rustc-web is {other:?}, not {promised}")),
+                }
+            }
             Err(from_debian) => Err(format!("{from_rustup}\n{from_debian}")),
         }
     }

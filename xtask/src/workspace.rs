@@ -71,6 +71,31 @@ pub(crate) fn rust_version() -> Result<String, String> {
         .ok_or_else(|| "Cargo.toml states no rust-version".to_string())
 }
 
+/// A crate that users get.
+pub(crate) struct Published {
+    pub(crate) name: String,
+    /// The oldest Rust that it promises to build with.
+    pub(crate) rust_version: String,
+}
+
+/// Every member of the workspace that is published.
+pub(crate) fn published() -> Result<Vec<Published>, String> {
+    let promised = rust_version()?;
+    let mut found = Vec::new();
+    for member in members(&read("Cargo.toml")?) {
+        let manifest = read(&format!("{member}/Cargo.toml"))?;
+        if stated(&manifest, "publish") == Some("false") {
+            continue;
+        }
+        let name = stated(&manifest, "name").ok_or(format!("{member} has no name"))?;
+        found.push(Published {
+            name: name.to_string(),
+            rust_version: stated_rust_version(&manifest).unwrap_or(&promised).into(),
+        });
+    }
+    Ok(found)
+}
+
 /// Where the tests look for the published vectors (RFC 8785 and others), if that is not there.
 pub(crate) fn missing_vectors() -> Option<PathBuf> {
     let folder = match std::env::var_os("IDEMP_VECTORS") {
@@ -81,14 +106,25 @@ pub(crate) fn missing_vectors() -> Option<PathBuf> {
 }
 
 fn stated_rust_version(manifest: &str) -> Option<&str> {
+    stated(manifest, "rust-version")
+}
+
+/// The first value under this name, without its quotes.
+fn stated<'a>(manifest: &'a str, name: &str) -> Option<&'a str> {
     manifest.lines().find_map(|line| {
-        let value = line
-            .trim()
-            .strip_prefix("rust-version")?
-            .trim_start()
-            .strip_prefix('=')?;
-        Some(value.trim().trim_matches('"'))
+        let value = line.trim().strip_prefix(name)?.trim_start();
+        Some(value.strip_prefix('=')?.trim().trim_matches('"'))
     })
+}
+
+/// The lines between `members = [` and `]`.
+fn members(manifest: &str) -> Vec<&str> {
+    let list = manifest
+        .split_once("members = [")
+        .map_or("", |(_, rest)| rest);
+    let list = list.split_once(']').map_or("", |(list, _)| list);
+    let names = list.split(',').map(|name| name.trim().trim_matches('"'));
+    names.filter(|name| !name.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -100,6 +136,17 @@ mod tests {
         let manifest = "[workspace.package]\nedition = \"2024\"\nrust-version = \"1.85\"\n";
         assert_eq!(stated_rust_version(manifest), Some("1.85"));
         assert_eq!(stated_rust_version("rust-version.workspace = true"), None);
+    }
+
+    #[test]
+    fn a_crate_may_promise_a_newer_rust_and_tools_promise_nothing() {
+        let manifest = "members = [\n    \"core\",\n    \"http\",\n]\nexclude = [\"fuzz\"]\n";
+        assert_eq!(members(manifest), ["core", "http"]);
+        let published = published().unwrap();
+        let of = |name| published.iter().find(|one| one.name == name);
+        assert_eq!(of("idemp").unwrap().rust_version, rust_version().unwrap());
+        assert!(of("idemp-postgres").is_some());
+        assert!(of("idemp-servers").is_none() && of("xtask").is_none());
     }
 
     #[test]

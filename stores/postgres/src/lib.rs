@@ -1,1 +1,20 @@
-//! The store of `idemp` that lives in a table of PostgreSQL.
+#![doc = include_str!("../README.md")]
+
+mod ask;
+mod error;
+mod migrate;
+mod names;
+mod options;
+mod purge;
+pub mod sql;
+mod store;
+mod within;
+
+pub use deadpool_postgres;
+pub use error::PostgresError;
+pub use options::{Commit, PostgresOptions};
+#[cfg(feature = "tls")]
+pub use rustls;
+pub use store::PostgresStore;
+pub use tokio_postgres;
+pub use within::{Transaction, Within};

@@ -259,10 +259,10 @@ impl Shared {
                 let _ = janitor.send(());
             }
         }
-        if due.purge {
+        if due.purge || due.restart {
             self.queue.ask_for(Chores {
-                purge: true,
                 checkpoint: false,
+                ..due
             });
         }
     }
@@ -337,8 +337,8 @@ fn tidy(shared: &Shared, orders: &Receiver<()>, connection: &Connection) {
     while orders.recv().is_ok() {
         let _ = checkpoint(connection);
         shared.queue.ask_for(Chores {
-            purge: false,
             checkpoint: true,
+            ..Chores::default()
         });
     }
 }

@@ -9,9 +9,12 @@ use crate::error::{Failure, Kind};
 use crate::queue::{Answer, Chores};
 use crate::row::{self, Collected};
 
-/// The log's length in pages (4 KiB each) from which on it is brought into the file. What a page is
-/// written again meanwhile is saved; twice to four times as much is what a log may grow to.
+/// The log's length in pages (of 4 KiB) from which on it is brought into the file: a page that was
+/// written many times meanwhile is then written once.
 const CHECKPOINT_AT: i32 = 4096;
+
+/// The length from which on writers wait until that is done.
+const LONG: i32 = 4 * CHECKPOINT_AT;
 
 /// After so many new rows the purge looks at some; at more of them, so that it catches up.
 const PURGE_EVERY: u64 = 64;
@@ -99,18 +102,18 @@ impl Writer {
     /// What is due after a commit.
     pub(crate) fn due(&mut self) -> Chores {
         let pages = LOG_PAGES.get();
-        let due = Chores {
-            purge: self.new_rows >= PURGE_EVERY,
-            checkpoint: pages >= self.checkpoint_at,
-        };
-        if due.purge {
+        let mut due = Chores::default();
+        if self.new_rows >= PURGE_EVERY {
             self.new_rows = 0;
+            due.purge = true;
         }
-        if due.checkpoint {
-            // Where a reader holds the log back: not again at each commit.
-            self.checkpoint_at = pages.saturating_add(CHECKPOINT_AT);
-        } else if pages < CHECKPOINT_AT {
+        if pages < CHECKPOINT_AT {
             self.checkpoint_at = CHECKPOINT_AT;
+        } else if pages >= self.checkpoint_at {
+            // Where a reader of another process holds the log back: not again at each commit.
+            self.checkpoint_at = pages.saturating_add(CHECKPOINT_AT);
+            due.checkpoint = true;
+            due.restart = pages >= LONG;
         }
         due
     }
@@ -118,7 +121,9 @@ impl Writer {
     /// Does what can be done between groups. It is tried again later where it fails: no caller's
     /// answer depends on it.
     pub(crate) fn chores(&mut self, clock: &dyn Clock, chores: Chores) {
-        if chores.checkpoint {
+        if chores.restart {
+            let _ = self.restart_log();
+        } else if chores.checkpoint {
             let _ = checkpoint(&self.connection);
         }
         if chores.purge && row::is_any_due(&self.connection, clock.now()).unwrap_or(false) {
@@ -170,6 +175,12 @@ impl Writer {
             let _ = row::run(&self.connection, "ROLLBACK");
         }
         Err(failure)
+    }
+
+    fn restart_log(&self) -> Result<(), Failure> {
+        Ok(self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?)
     }
 
     fn make_room(&mut self, clock: &dyn Clock) -> bool {

@@ -449,9 +449,12 @@ fn the_log_stays_bounded_under_writes_and_reads() {
                 }
             })
         });
-        writing.map(|writer| writer.join().unwrap());
+        for writer in writing {
+            writer.join().unwrap();
+        }
         drop(done);
         watching.join().unwrap()
     });
-    assert!(longest > 0 && longest < 64 << 20, "{longest}");
+    // 140 MB are written; writers wait from 64 MiB on.
+    assert!(longest > 0 && longest < 90 << 20, "{longest}");
 }

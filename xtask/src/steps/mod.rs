@@ -4,6 +4,7 @@ mod dependencies;
 mod leaks;
 mod msrv;
 mod purity;
+mod stores;
 mod wasm;
 
 use crate::invocation::{Invocation, Tally};
@@ -91,10 +92,31 @@ pub(crate) const ALL: &[Step] = &[
     },
     Step {
         name: "tests",
-        about: "the tests of every crate, the exhaustive search among them",
+        about: "the tests of every crate that need no server, the exhaustive search among them",
         nightly: false,
         mend: "see `failures:` above; `cargo test -p CRATE NAME` runs one test",
         run: all_tests,
+    },
+    Step {
+        name: "postgres",
+        about: "the PostgreSQL store against a server of its own, and the faults it survives",
+        nightly: false,
+        mend: "see `failures:` above",
+        run: stores::postgres,
+    },
+    Step {
+        name: "redis",
+        about: "the Redis store against servers of its own, and the faults it survives",
+        nightly: false,
+        mend: "see `failures:` above",
+        run: stores::redis,
+    },
+    Step {
+        name: "chaos",
+        about: "the faults that need no server",
+        nightly: false,
+        mend: "see `failures:` above",
+        run: stores::chaos,
     },
     Step {
         name: "doctests",
@@ -146,6 +168,13 @@ pub(crate) const ALL: &[Step] = &[
         run: deep,
     },
     Step {
+        name: "endurance",
+        about: "the stores, their conformance and their faults, for longer",
+        nightly: true,
+        mend: "see `failures:` above",
+        run: stores::endurance,
+    },
+    Step {
         name: "fuzz",
         about: "60 seconds for every fuzz target",
         nightly: true,
@@ -182,10 +211,11 @@ fn lint(_: &mut Tally) -> Result<String, Trouble> {
 }
 
 fn all_tests(tally: &mut Tally) -> Result<String, Trouble> {
-    count(
-        &Invocation::new("cargo test --workspace --all-features --tests --no-fail-fast"),
-        tally,
-    )
+    let all = Invocation::new("cargo test --workspace --all-features --tests --no-fail-fast");
+    let others = stores::WITH_STEPS_OF_THEIR_OWN
+        .iter()
+        .fold(all, |others, name| others.arg("--exclude").arg(*name));
+    count(&others, tally)
 }
 
 fn doctests(tally: &mut Tally) -> Result<String, Trouble> {
@@ -255,12 +285,24 @@ fn fuzz_all(_: &mut Tally) -> Result<String, Trouble> {
 
 /// Runs tests. A step in which none ran has shown nothing, so it fails.
 fn count(tests: &Invocation, tally: &mut Tally) -> Result<String, Trouble> {
-    let mut own = Tally::default();
-    let outcome = tests.run_tests(&mut own);
-    tally.add(&own);
-    outcome?;
-    match own.ran() {
-        0 => Err(Trouble::Failed(format!("`{tests}` ran no test"))),
+    count_all(std::slice::from_ref(tests), tally)
+}
+
+/// As `count`; each of these has to run a test, and all run, though one of them fails.
+fn count_all(tests: &[Invocation], tally: &mut Tally) -> Result<String, Trouble> {
+    let mut ran = 0;
+    let mut failures = Vec::new();
+    for tests in tests {
+        let mut own = Tally::default();
+        failures.extend(tests.run_tests(&mut own).err());
+        if own.ran() == 0 {
+            failures.push(format!("`{tests}` ran no test"));
+        }
+        ran += own.ran();
+        tally.add(&own);
+    }
+    match ran {
+        _ if !failures.is_empty() => Err(Trouble::Failed(failures.join("\n"))),
         1 => Ok("1 test".to_string()),
         ran => Ok(format!("{ran} tests")),
     }

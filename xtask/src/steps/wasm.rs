@@ -1,9 +1,10 @@
 //! Core builds for wasm: the target of rustup, or a system compiler that builds `std` itself.
 
 use super::Trouble;
+use crate::debian::Unpacked;
 use crate::invocation::{Invocation, Tally};
+use crate::screen;
 use crate::toolchain::{self, WASM};
-use crate::{debian, screen};
 
 pub(super) fn check(_: &mut Tally) -> Result<String, Trouble> {
     let build = "cargo build --release -p idemp --no-default-features --target";
@@ -21,8 +22,8 @@ pub(super) fn check(_: &mut Tally) -> Result<String, Trouble> {
     };
     screen::say("rustup cannot add it: taking Debian's compiler, which builds std itself");
     let packages = ["rustc-web", "libstd-rust-web-dev", "rust-web-src"].map(String::from);
-    let rustc = match debian::unpack("rustc-wasm", &packages) {
-        Ok(rustc) => rustc,
+    let rustc = match Unpacked::compiler("rustc-wasm", &packages).bring() {
+        Ok(home) => home.join("rustc"),
         Err(from_debian) => {
             return Err(Trouble::DidNotRun {
                 why: format!(

@@ -146,7 +146,9 @@ impl Contents {
             // All up to a moment, and of the last write a part.
             1 => {
                 let until = dice.below(count + 1);
-                self.since[..until].iter().for_each(|change| change.on(&mut bytes));
+                self.since[..until]
+                    .iter()
+                    .for_each(|change| change.on(&mut bytes));
                 if let Some(Change::Written(at, written)) = self.since.get(until) {
                     let part = dice.below(written.len() / 512 + 1) * 512;
                     Change::Written(*at, written[..part].to_vec()).on(&mut bytes);
@@ -179,7 +181,9 @@ static WATCHED: LazyLock<Mutex<HashMap<PathBuf, Arc<Mutex<State>>>>> =
     LazyLock::new(Mutex::default);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// What SQLite holds for an open file: its own, which lies behind this one, and what is watched.

@@ -30,3 +30,10 @@ impl Drop for Folder {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
+
+/// What SQLite says of its file.
+pub(crate) fn checked(folder: &Folder) -> String {
+    let file = rusqlite::Connection::open(folder.file()).unwrap();
+    file.query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap()
+}

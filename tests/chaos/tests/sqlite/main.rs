@@ -8,8 +8,9 @@ mod power;
 
 /// How many rounds: more in the night.
 fn rounds(by_day: usize, by_night: usize) -> usize {
-    match std::env::var("IDEMP_NIGHTLY").as_deref() {
-        Ok("1") => by_night,
-        _ => by_day,
+    if idemp_chaos::nightly() {
+        by_night
+    } else {
+        by_day
     }
 }

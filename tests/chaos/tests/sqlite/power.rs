@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use idemp::{
-    Body, Decision, Entropy, Fingerprint, Idempotency, Key, Scope, SlotKey, Store, StoreError, Swap,
-    SystemEntropy, Verdict,
+    Body, Decision, Entropy, Fingerprint, Idempotency, Key, Scope, SlotKey, Store, StoreError,
+    Swap, SystemEntropy, Verdict,
 };
 use idemp_sqlite::{Durability, SqliteOptions, SqliteStore};
 
 use crate::dice::Dice;
 use crate::disk::{Disk, Fault, State};
-use crate::folder::Folder;
+use crate::folder::{Folder, checked};
 use crate::rounds;
 
 /// What callers were told, by key: a lease (without an outcome yet), then an outcome.
@@ -37,7 +37,9 @@ fn a_power_loss_takes_nothing_that_was_acknowledged() {
             outcomes += moment.told.values().flatten().count();
         }
     }
-    println!("power lost: {leases} acknowledged leases, {outcomes} of them with outcomes, all there");
+    println!(
+        "power lost: {leases} acknowledged leases, {outcomes} of them with outcomes, all there"
+    );
     assert!(outcomes > 500, "{outcomes}");
 }
 
@@ -50,7 +52,10 @@ fn the_relaxed_mode_does_lose_what_was_acknowledged() {
         told += 3 * moment.told.len();
     }
     println!("relaxed: {gone} of {told} acknowledged leases or outcomes lost");
-    assert!(gone > 0, "this test cannot tell a store that syncs from one that does not");
+    assert!(
+        gone > 0,
+        "this test cannot tell a store that syncs from one that does not"
+    );
 }
 
 #[test]
@@ -126,7 +131,11 @@ fn where_the_disk_fails_every_caller_is_told_and_nobody_is_told_wrongly() {
             left.lose_power(&mut Dice::new(), after.path());
             let store = SqliteStore::open(after.file()).unwrap();
             for slot in &won {
-                assert_ne!(read(&store, slot), None, "acknowledged between two faults, and gone");
+                assert_ne!(
+                    read(&store, slot),
+                    None,
+                    "acknowledged between two faults, and gone"
+                );
             }
         }
     }
@@ -215,22 +224,20 @@ fn shown(store: &SqliteStore, name: &str) -> Option<Option<Vec<u8>>> {
 }
 
 fn read(store: &SqliteStore, slot: &SlotKey) -> Option<idemp::Slot> {
-    match Store::swap(store, &Swap::read(slot.clone())).unwrap().verdict {
+    match Store::swap(store, &Swap::read(slot.clone()))
+        .unwrap()
+        .verdict
+    {
         Verdict::Lost(slot) => slot,
         Verdict::Won => panic!("a read never wins"),
     }
 }
 
-pub(crate) fn checked(folder: &Folder) -> String {
-    let file = rusqlite::Connection::open(folder.file()).unwrap();
-    file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
-}
-
-pub(crate) fn scope() -> Scope {
+fn scope() -> Scope {
     Scope::new(["tenant-7"]).unwrap()
 }
 
-pub(crate) fn payload() -> Fingerprint {
+fn payload() -> Fingerprint {
     Fingerprint::of_bytes(b"one request")
 }
 

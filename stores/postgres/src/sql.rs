@@ -1,0 +1,40 @@
+//! The SQL text, as it is in the folder `sql`: for a team that runs migrations by hand, and for
+//! clients in other languages.
+//!
+//! The files name the schema `"public"` and the table `idempotency_keys`. For others, replace both
+//! throughout, as [`PostgresOptions::schema`](crate::PostgresOptions::schema) and
+//! [`PostgresOptions::table`](crate::PostgresOptions::table) do.
+//!
+//! ```
+//! let text = idemp_postgres::sql::MIGRATIONS[0].text;
+//! let ours = text.replace("\"public\"", "\"payments\"").replace("idempotency_keys", "payment_keys");
+//! assert!(ours.contains("CREATE TABLE \"payments\".\"payment_keys\""));
+//! ```
+
+/// One numbered file of the schema. It is run once, in a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Migration {
+    /// The version of the schema that it makes, counted from 1.
+    pub version: u32,
+    /// The file's name.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+/// All of them, in order.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "0001_table.sql",
+    text: include_str!("../sql/0001_table.sql"),
+}];
+
+/// One question to the store: parameters and columns are told in `0001_table.sql`.
+pub const SWAP: &str = include_str!("../sql/swap.sql");
+
+/// One question inside the caller's transaction.
+pub const SWAP_WITHIN: &str = include_str!("../sql/swap_within.sql");
+
+/// Deletes what is gone.
+pub const PURGE: &str = include_str!("../sql/purge.sql");

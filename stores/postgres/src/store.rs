@@ -1,0 +1,161 @@
+//! [`PostgresStore`]: one function call a question.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Object, Pool};
+use idemp::{AsyncStore, StoreError, Swap, Swapped};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, Row};
+
+use crate::ask::{Ask, answer, types};
+use crate::error::{meaning, without_connection};
+use crate::names::Names;
+use crate::options::{Commit, PostgresOptions};
+use crate::sql;
+
+/// Idempotency keys in a table of PostgreSQL. Cheap to clone: clones share their connections.
+///
+/// Every question is one statement and one trip; a connection that asks for the first time takes
+/// one more, to prepare it. The server's clock decides. See the crate's page for roles, row level
+/// security and migrations.
+#[derive(Clone)]
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: Pool,
+    names: Names,
+    swap: String,
+    swap_within: String,
+    purge: String,
+    timeout: Duration,
+    lock_wait: Duration,
+    durable: bool,
+    pooled_transactions: bool,
+}
+
+impl PostgresStore {
+    /// The store at this address (`postgres://user@host/database`), with everything else as it is
+    /// by default. It connects when it is first asked.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] where the address is no connection string.
+    pub fn open(url: &str) -> Result<Self, StoreError> {
+        Self::options(url).open()
+    }
+
+    /// How to open the store at this address.
+    pub fn options(url: &str) -> PostgresOptions {
+        PostgresOptions::new(url)
+    }
+
+    /// The connections, for transactions of the caller's own: see [`PostgresStore::within`].
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.shared.pool
+    }
+
+    pub(crate) fn new(
+        pool: Pool,
+        names: Names,
+        timeout: Duration,
+        lock_wait: Duration,
+        commit: Commit,
+        pooled_transactions: bool,
+    ) -> Self {
+        let shared = Shared {
+            swap: names.put_into(sql::SWAP),
+            swap_within: names.put_into(sql::SWAP_WITHIN),
+            purge: names.put_into(sql::PURGE),
+            pool,
+            names,
+            timeout,
+            lock_wait,
+            durable: commit == Commit::Durable,
+            pooled_transactions,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.shared.names
+    }
+
+    pub(crate) fn swap_within(&self) -> &str {
+        &self.shared.swap_within
+    }
+
+    pub(crate) fn purge_statement(&self) -> &str {
+        &self.shared.purge
+    }
+
+    pub(crate) fn lock_wait(&self) -> Duration {
+        self.shared.lock_wait
+    }
+
+    pub(crate) async fn connection(&self) -> Result<Object, StoreError> {
+        self.shared.pool.get().await.map_err(without_connection)
+    }
+
+    /// Asks on a connection of its own, within the timeout. A connection that did not answer in
+    /// time is closed: what it still brings belongs to nobody.
+    pub(crate) async fn ask(
+        &self,
+        statement: &str,
+        types: &[Type],
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, StoreError> {
+        let connection = self.connection().await?;
+        let row = self.row(&connection, statement, types, parameters);
+        match within_time(self.shared.timeout, row).await {
+            Some(row) => row.map_err(|error| meaning(&error)),
+            None => {
+                drop(Object::take(connection));
+                Err(StoreError::Timeout)
+            }
+        }
+    }
+
+    async fn row(
+        &self,
+        connection: &Object,
+        statement: &str,
+        types: &[Type],
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, Error> {
+        if self.shared.pooled_transactions {
+            let typed: Vec<_> = parameters.iter().copied().zip(types.iter().cloned()).collect();
+            return connection.query_typed_one(statement, &typed).await;
+        }
+        let statement = connection.prepare_typed_cached(statement, types).await?;
+        connection.query_one(&statement, parameters).await
+    }
+}
+
+impl AsyncStore for PostgresStore {
+    async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
+        let ask = Ask::new(swap)?;
+        let parameters = ask.parameters(&self.shared.durable);
+        let types = types(Type::BOOL);
+        let row = self.ask(&self.shared.swap, &types, &parameters).await?;
+        answer(&row)?.ok_or(StoreError::Busy)
+    }
+}
+
+async fn within_time<F: Future>(limit: Duration, work: F) -> Option<F::Output> {
+    tokio::time::timeout(limit, work).await.ok()
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("table", &self.shared.names.table())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! [`Within`]: the store inside a transaction of the caller's.
+
+use idemp::{AsyncStore, StoreError, Swap, Swapped};
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::ask::{Ask, answer, types};
+use crate::error::meaning;
+use crate::store::PostgresStore;
+
+impl PostgresStore {
+    /// The store inside a transaction of the caller's, for
+    /// [`Idempotency::begin_in`](idemp::Idempotency::begin_in) and
+    /// [`Idempotency::finish_in`](idemp::Idempotency::finish_in): what the transaction writes and
+    /// the outcome are committed together, or not at all.
+    ///
+    /// `transaction` is one of [`PostgresStore::pool`] (`&deadpool_postgres::Transaction`), which
+    /// keeps the statement prepared, or any other (`&tokio_postgres::Transaction`), in the same
+    /// database and by a role that may use the table. Each question is one trip, and waits for
+    /// another transaction that holds the record for
+    /// [`lock_wait`](crate::PostgresOptions::lock_wait) at most; then `begin_in` answers
+    /// `InProgress`, and the transaction can go on.
+    ///
+    /// The transaction should be READ COMMITTED. Under REPEATABLE READ and SERIALIZABLE a duplicate
+    /// that committed in between is a [`StoreError::Unavailable`] (SQLSTATE 40001): roll back and
+    /// begin again, as with any serialisation failure. After every error the transaction can only
+    /// be rolled back.
+    pub fn within<'t>(&'t self, transaction: impl Into<Transaction<'t>>) -> Within<'t> {
+        Within {
+            store: self,
+            transaction: transaction.into(),
+        }
+    }
+}
+
+/// The store inside a transaction of the caller's: see [`PostgresStore::within`].
+pub struct Within<'t> {
+    store: &'t PostgresStore,
+    transaction: Transaction<'t>,
+}
+
+/// A transaction of the caller's.
+#[non_exhaustive]
+pub enum Transaction<'t> {
+    /// Of a pool, which keeps statements prepared.
+    Pooled(&'t deadpool_postgres::Transaction<'t>),
+    /// Any other.
+    Plain(&'t tokio_postgres::Transaction<'t>),
+}
+
+impl<'t> From<&'t deadpool_postgres::Transaction<'t>> for Transaction<'t> {
+    fn from(transaction: &'t deadpool_postgres::Transaction<'t>) -> Self {
+        Self::Pooled(transaction)
+    }
+}
+
+impl<'t> From<&'t tokio_postgres::Transaction<'t>> for Transaction<'t> {
+    fn from(transaction: &'t tokio_postgres::Transaction<'t>) -> Self {
+        Self::Plain(transaction)
+    }
+}
+
+impl Within<'_> {
+    async fn row(&self, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row, tokio_postgres::Error> {
+        let (statement, types) = (self.store.swap_within(), types(Type::INT8));
+        match self.transaction {
+            Transaction::Pooled(transaction) => {
+                let statement = transaction.prepare_typed_cached(statement, &types).await?;
+                transaction.query_one(&statement, parameters).await
+            }
+            Transaction::Plain(transaction) => {
+                let typed: Vec<_> = parameters.iter().copied().zip(types).collect();
+                transaction.query_typed_one(statement, &typed).await
+            }
+        }
+    }
+}
+
+impl AsyncStore for Within<'_> {
+    async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
+        let ask = Ask::new(swap)?;
+        let wait = i64::try_from(self.store.lock_wait().as_millis()).unwrap_or(i64::MAX);
+        let row = self.row(&ask.parameters(&wait)).await;
+        let row = row.map_err(|error| meaning(&error))?;
+        answer(&row)?.ok_or(StoreError::Busy)
+    }
+}
