@@ -173,7 +173,7 @@ fn moments(durability: Durability, dice: &mut Dice) -> Vec<Moment> {
                         return;
                     }
                     let name = format!("{thread}-{n}");
-                    let decision = idem.begin(&scope(), &Key::new(&name).unwrap(), &payload());
+                    let decision = idem.begin(&scope(), &Key::new(&*name).unwrap(), &payload());
                     let Decision::Miss(mut lease) = decision.unwrap() else {
                         panic!("nobody else has this key")
                     };
