@@ -98,10 +98,17 @@ fn many_callers(store: &Arc<SqliteStore>, names: &mut Names, alone: f64) {
         threads_or_tasks(&runtime, store, &round, 1, &mut one_task);
     }
     let operations = (ROUNDS * PAIRS * CALLERS * 2) as f64;
-    println!("{CALLERS} callers at once, wall time over all swaps; beside one caller's begin + finish");
+    println!(
+        "{CALLERS} callers at once, wall time over all swaps; beside one caller's begin + finish"
+    );
     row("one blocking caller", alone, alone, Some(1.0));
     let [threads, tasks, one_task] = [threads, tasks, one_task].map(median);
-    row("64 threads", threads, alone, Some(syncs[0] as f64 / operations));
+    row(
+        "64 threads",
+        threads,
+        alone,
+        Some(syncs[0] as f64 / operations),
+    );
     row("64 tasks", tasks, alone, Some(syncs[1] as f64 / operations));
     row("one task", one_task, alone, None);
     println!();
@@ -264,7 +271,10 @@ fn filled(path: &Path, durability: Durability) -> SqliteStore {
         pair(&store, SlotKey::new(&scope, &key));
     }
     store.close();
-    SqliteOptions::new().durability(durability).open(path).unwrap()
+    SqliteOptions::new()
+        .durability(durability)
+        .open(path)
+        .unwrap()
 }
 
 type Name = (Scope, Key);

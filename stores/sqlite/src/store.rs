@@ -221,11 +221,8 @@ impl Shared {
     fn alone(&self, swap: &Swap) -> Result<(Answer, Chores), Failure> {
         let mut writer = lock(&self.writer);
         let writer = writer.as_mut().ok_or(Failure::Closed)?;
-        if let Ok(Some(reply)) = writer.ask(&self.clock, swap) {
-            return Ok((Ok(reply), Chores::default()));
-        }
-        let answer = writer.commit(&self.clock, &[swap]).pop();
-        Ok((answer.unwrap_or(Err(Failure::Waited)), writer.due()))
+        let answer = writer.alone(&self.clock, swap);
+        Ok((answer, writer.due()))
     }
 
     fn ask_or_enter(&self, swap: &Swap) -> Result<Asked, Failure> {
