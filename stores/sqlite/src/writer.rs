@@ -112,7 +112,7 @@ impl Writer {
             self.new_rows = 0;
             due.purge = true;
         }
-        if pages < CHECKPOINT_AT {
+        if (1..CHECKPOINT_AT).contains(&pages) {
             self.checkpoint_at = CHECKPOINT_AT;
         } else if pages >= self.checkpoint_at {
             // Where a reader of another process holds the log back: not again at each commit.
