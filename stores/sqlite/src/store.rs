@@ -104,7 +104,7 @@ impl SqliteStore {
         store.start("idemp-janitor", move |shared| {
             tidy(shared, &orders, &janitor)
         })?;
-        store.start("idemp-writer", |shared| write(shared))?;
+        store.start("idemp-writer", write)?;
         Ok(store)
     }
 

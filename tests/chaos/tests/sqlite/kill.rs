@@ -1,7 +1,7 @@
 //! Processes that share a file are killed at random moments. Each is this program once more, told by
 //! an environment variable what to be.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Stdout, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -172,13 +172,17 @@ fn process(test: &str, file: &Path, from: usize) -> Child {
         .unwrap()
 }
 
-/// A pipe that nobody reads any more ends the process: its parent is gone.
-fn end_with_the_parent() {
+/// Where this process tells what it did. The test's own output has begun a line there; and a pipe
+/// that nobody reads any more ends the process, since its parent is gone.
+fn told_to_the_parent() -> Stdout {
     std::panic::set_hook(Box::new(|_| std::process::exit(1)));
+    let mut told = std::io::stdout();
+    told.write_all(b"\n").unwrap();
+    told
 }
 
 fn write_until_killed(file: &Path) {
-    end_with_the_parent();
+    let told = told_to_the_parent();
     let from = std::env::var(FROM).unwrap().parse().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -186,7 +190,7 @@ fn write_until_killed(file: &Path) {
         .build()
         .unwrap();
     let store = Arc::new(SqliteStore::open(PathBuf::from(file)).unwrap());
-    let ledger = Arc::new(Ledger::telling(std::io::stdout()));
+    let ledger = Arc::new(Ledger::telling(told));
     let jobs = Arc::new(AtomicU64::new(from));
     let load = load();
     let clients: Vec<_> = (0..load.clients)
@@ -206,9 +210,8 @@ fn write_until_killed(file: &Path) {
 const ADDED: &str = "added";
 
 fn count_until_killed(file: &Path) {
-    end_with_the_parent();
+    let mut told = told_to_the_parent();
     let store = SqliteStore::open(file).unwrap();
-    let mut told = std::io::stdout();
     loop {
         let (expect, count) = counter(&store);
         let swap = Swap {
