@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::error::{Failure, FileError, Kind};
@@ -56,6 +57,8 @@ impl File {
     pub(crate) fn reader(&self) -> Result<Connection, Failure> {
         let connection = self.connect(OpenFlags::empty())?;
         connection.pragma_update(None, "query_only", true)?;
+        // Every commit of another connection empties it, which costs time for each page of it.
+        connection.pragma_update(None, "cache_size", 64)?;
         row::prepare(&connection)?;
         connection.busy_timeout(Duration::ZERO)?;
         Ok(connection)
@@ -94,6 +97,8 @@ impl File {
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(self.busy_timeout)?;
         connection.pragma_update(None, "mmap_size", 0)?;
+        // The plans do not depend on the values, so no statement is prepared again for theirs.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
     }
 
@@ -190,6 +195,74 @@ fn is_cut_off(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file in a folder of its own, and what goes with it.
+    fn file(name: &str) -> (PathBuf, File) {
+        let folder = format!("idemp-sqlite-file-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
+        let (path, options) = (folder.join("idemp.db"), SqliteOptions::new());
+        drop(File::open(&path, &options).unwrap());
+        let (file, _) = File::open(&path, &options).unwrap();
+        (folder, file)
+    }
+
+    fn number(connection: &Connection, sql: &str) -> i64 {
+        connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    const NEXT: &str = "ALTER TABLE slots ADD COLUMN note TEXT NOT NULL DEFAULT 'older'";
+
+    #[test]
+    fn a_file_of_an_older_version_is_upgraded_in_one_step_with_all_that_is_in_it() {
+        let (folder, file) = file("older");
+        let row = "INSERT INTO slots VALUES (1, x'01', 1, 1, 1, zeroblob(16), x'', x'')";
+        file.first_connection(MIGRATIONS)
+            .unwrap()
+            .execute_batch(row)
+            .unwrap();
+        let newer = [MIGRATIONS, &[NEXT, "CREATE TABLE more (n) STRICT; garbage"]].concat();
+        assert!(file.first_connection(&newer).is_err());
+        let as_it_was = file.first_connection(MIGRATIONS).unwrap();
+        assert_eq!(
+            number(&as_it_was, "PRAGMA user_version"),
+            1,
+            "all steps or none"
+        );
+        drop(as_it_was);
+
+        for _ in 0..2 {
+            let upgraded = file.first_connection(&newer[..2]).unwrap();
+            assert_eq!(number(&upgraded, "PRAGMA user_version"), 2);
+            let kept = "SELECT count(*) FROM slots WHERE note = 'older'";
+            assert_eq!(number(&upgraded, kept), 1);
+        }
+        let failure = file.first_connection(MIGRATIONS).unwrap_err();
+        assert!(matches!(
+            failure,
+            Failure::File(FileError::Newer { found: 2, known: 1 })
+        ));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn every_connection_that_writes_is_set_to_last() {
+        let (folder, file) = file("set");
+        for connection in [
+            file.first_connection(MIGRATIONS).unwrap(),
+            file.janitor().unwrap(),
+        ] {
+            assert_eq!(number(&connection, "PRAGMA synchronous"), 2, "FULL");
+            assert_eq!(number(&connection, "PRAGMA fullfsync"), 1);
+            assert_eq!(number(&connection, "PRAGMA checkpoint_fullfsync"), 1);
+            assert_eq!(number(&connection, "PRAGMA page_size"), 4096);
+        }
+        let reader = file.reader().unwrap();
+        assert_eq!(number(&reader, "PRAGMA mmap_size"), 0);
+        assert!(reader.execute_batch("DELETE FROM slots").is_err());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn a_library_with_the_fault_in_its_log_is_refused_and_says_which_it_is() {

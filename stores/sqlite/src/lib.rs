@@ -1,6 +1,7 @@
 //! The store of `idemp` that lives in one SQLite file.
 //!
-//! See [`SqliteStore`], and the README for what it guarantees and what it does not.
+//! [`SqliteStore`] is the store, [`SqliteOptions`] how it is opened. The README says what it
+//! guarantees, what it takes to share a file, and what SQLite cannot tell.
 
 mod error;
 mod file;

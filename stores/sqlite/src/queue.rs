@@ -54,6 +54,8 @@ pub(crate) struct Chores {
     pub(crate) purge: bool,
     /// Bring the last of the log into the file, so that the log begins anew.
     pub(crate) checkpoint: bool,
+    /// The same, and wait for whoever is in the way: the log grows faster than it is brought in.
+    pub(crate) restart: bool,
 }
 
 /// What is next for the writer's thread.
@@ -104,6 +106,7 @@ impl Queue {
         let mut state = self.lock();
         state.chores.purge |= chores.purge;
         state.chores.checkpoint |= chores.checkpoint;
+        state.chores.restart |= chores.restart;
         self.lead_on(state);
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -61,7 +61,9 @@ struct Shared {
     writer: Mutex<Option<Writer>>,
     readers: Box<[Mutex<Option<Connection>>]>,
     /// Asks the janitor for a checkpoint. `None` once the store is closed.
-    janitor: Mutex<Option<Sender<()>>>,
+    janitor: Mutex<Option<SyncSender<()>>>,
+    /// Held during a checkpoint beside the writes: SQLite would not wait for that one.
+    checkpoint: Mutex<()>,
     patience: Duration,
     process: u32,
 }
@@ -83,13 +85,14 @@ impl SqliteStore {
         let readers =
             std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8));
         let readers = (0..readers).map(|_| Ok(Mutex::new(Some(file.reader()?))));
-        let (janitor, orders) = channel();
+        let (janitor, orders) = sync_channel(1);
         let shared = Arc::new(Shared {
             queue: Queue::new(options.queue, options.busy_timeout),
             clock: options.clock,
             writer: Mutex::new(Some(Writer::new(connection))),
             readers: readers.collect::<Result<_, Failure>>()?,
             janitor: Mutex::new(Some(janitor)),
+            checkpoint: Mutex::default(),
             patience: options.busy_timeout,
             process: std::process::id(),
         });
@@ -101,7 +104,7 @@ impl SqliteStore {
         store.start("idemp-janitor", move |shared| {
             tidy(shared, &orders, &janitor)
         })?;
-        store.start("idemp-writer", |shared| write(shared))?;
+        store.start("idemp-writer", write)?;
         Ok(store)
     }
 
@@ -221,11 +224,8 @@ impl Shared {
     fn alone(&self, swap: &Swap) -> Result<(Answer, Chores), Failure> {
         let mut writer = lock(&self.writer);
         let writer = writer.as_mut().ok_or(Failure::Closed)?;
-        if let Ok(Some(reply)) = writer.ask(&self.clock, swap) {
-            return Ok((Ok(reply), Chores::default()));
-        }
-        let answer = writer.commit(&self.clock, &[swap]).pop();
-        Ok((answer.unwrap_or(Err(Failure::Waited)), writer.due()))
+        let answer = writer.alone(&self.clock, swap);
+        Ok((answer, writer.due()))
     }
 
     fn ask_or_enter(&self, swap: &Swap) -> Result<Asked, Failure> {
@@ -256,13 +256,14 @@ impl Shared {
     fn see_to(&self, due: Chores) {
         if due.checkpoint {
             if let Some(janitor) = &*lock(&self.janitor) {
-                let _ = janitor.send(());
+                // One that is ordered already will do.
+                let _ = janitor.try_send(());
             }
         }
-        if due.purge {
+        if due.purge || due.restart {
             self.queue.ask_for(Chores {
-                purge: true,
                 checkpoint: false,
+                ..due
             });
         }
     }
@@ -326,7 +327,10 @@ fn write_next(shared: &Shared, next: Next) {
             group.answer(answers);
             shared.see_to(writer.due());
         }
-        Next::Chores(chores) => writer.chores(&shared.clock, chores),
+        Next::Chores(chores) => {
+            let _done = chores.restart.then(|| lock(&shared.checkpoint));
+            writer.chores(&shared.clock, chores);
+        }
         Next::Stop => {}
     }
 }
@@ -335,10 +339,12 @@ fn write_next(shared: &Shared, next: Next) {
 /// is left to the writer, which has it done in a moment; then the log begins anew.
 fn tidy(shared: &Shared, orders: &Receiver<()>, connection: &Connection) {
     while orders.recv().is_ok() {
+        let running = lock(&shared.checkpoint);
         let _ = checkpoint(connection);
+        drop(running);
         shared.queue.ask_for(Chores {
-            purge: false,
             checkpoint: true,
+            ..Chores::default()
         });
     }
 }

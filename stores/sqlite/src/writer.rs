@@ -2,16 +2,19 @@
 
 use std::cell::Cell;
 
-use idemp::{Clock, Swap, Swapped};
+use idemp::{Clock, Swap, Verdict};
 use rusqlite::{Connection, hooks::Wal};
 
 use crate::error::{Failure, Kind};
 use crate::queue::{Answer, Chores};
 use crate::row::{self, Collected};
 
-/// The log's length in pages (4 KiB each) from which on it is brought into the file. What a page is
-/// written again meanwhile is saved; twice to four times as much is what a log may grow to.
+/// The log's length in pages (of 4 KiB) from which on it is brought into the file: a page that was
+/// written many times meanwhile is then written once.
 const CHECKPOINT_AT: i32 = 4096;
+
+/// The length from which on writers wait until that is done.
+const LONG: i32 = 4 * CHECKPOINT_AT;
 
 /// After so many new rows the purge looks at some; at more of them, so that it catches up.
 const PURGE_EVERY: u64 = 64;
@@ -47,13 +50,16 @@ impl Writer {
         }
     }
 
-    /// The answer to a swap that loses; `None` where it would win.
-    pub(crate) fn ask(&self, clock: &dyn Clock, swap: &Swap) -> Result<Option<Swapped>, Failure> {
-        match self.connection.is_autocommit() {
-            true => row::ask(&self.connection, clock, swap),
-            // Inside a transaction that could not be rolled back: what it shows is not so.
-            false => Ok(None),
-        }
+    /// Carries out one swap, and takes the write lock only where it wins.
+    pub(crate) fn alone(&mut self, clock: &dyn Clock, swap: &Swap) -> Answer {
+        let answers = match self.transaction("BEGIN", clock, &[swap]) {
+            Ok(answers) => answers,
+            // Another process is writing, or wrote since this one read: that has to be waited for.
+            Err(Failed::Nothing(_)) => self.commit(clock, &[swap]),
+            Err(Failed::Unknown(failure)) => return Err(failure),
+        };
+        // One for each swap.
+        answers.into_iter().next().unwrap_or(Err(Failure::Waited))
     }
 
     /// Carries out the swaps in their order and commits them together.
@@ -62,7 +68,7 @@ impl Writer {
     /// that none fails for another's sake.
     pub(crate) fn commit(&mut self, clock: &dyn Clock, swaps: &[&Swap]) -> Vec<Answer> {
         let all = |failure: Failure| swaps.iter().map(|_| Err(failure.clone())).collect();
-        match self.transaction(clock, swaps) {
+        match self.transaction("BEGIN IMMEDIATE", clock, swaps) {
             Ok(answers) => answers,
             Err(Failed::Unknown(failure)) => all(failure),
             Err(Failed::Nothing(failure)) if failure.kind() == Kind::Busy => all(failure),
@@ -74,10 +80,12 @@ impl Writer {
                 answers
             }
             Err(Failed::Nothing(failure)) => match failure.kind() {
-                Kind::Full if self.make_room(clock) => match self.transaction(clock, swaps) {
-                    Ok(answers) => answers,
-                    Err(Failed::Nothing(failure) | Failed::Unknown(failure)) => all(failure),
-                },
+                Kind::Full if self.make_room(clock) => {
+                    match self.transaction("BEGIN IMMEDIATE", clock, swaps) {
+                        Ok(answers) => answers,
+                        Err(Failed::Nothing(failure) | Failed::Unknown(failure)) => all(failure),
+                    }
+                }
                 _ => all(failure),
             },
         }
@@ -85,7 +93,7 @@ impl Writer {
 
     /// Removes slots that are gone, in one transaction that looks at so many rows at most.
     pub(crate) fn purge(&mut self, clock: &dyn Clock, rows: u32) -> Result<Collected, Failure> {
-        self.begin()?;
+        self.begin("BEGIN IMMEDIATE")?;
         let collected = row::collect(&self.connection, clock.now(), rows);
         match collected {
             Ok(collected) => match row::run(&self.connection, "COMMIT") {
@@ -99,18 +107,18 @@ impl Writer {
     /// What is due after a commit.
     pub(crate) fn due(&mut self) -> Chores {
         let pages = LOG_PAGES.get();
-        let due = Chores {
-            purge: self.new_rows >= PURGE_EVERY,
-            checkpoint: pages >= self.checkpoint_at,
-        };
-        if due.purge {
+        let mut due = Chores::default();
+        if self.new_rows >= PURGE_EVERY {
             self.new_rows = 0;
+            due.purge = true;
         }
-        if due.checkpoint {
-            // Where a reader holds the log back: not again at each commit.
-            self.checkpoint_at = pages.saturating_add(CHECKPOINT_AT);
-        } else if pages < CHECKPOINT_AT {
+        if (1..CHECKPOINT_AT).contains(&pages) {
             self.checkpoint_at = CHECKPOINT_AT;
+        } else if pages >= self.checkpoint_at {
+            // Where a reader of another process holds the log back: not again at each commit.
+            self.checkpoint_at = pages.saturating_add(CHECKPOINT_AT);
+            due.checkpoint = true;
+            due.restart = pages >= LONG;
         }
         due
     }
@@ -118,7 +126,9 @@ impl Writer {
     /// Does what can be done between groups. It is tried again later where it fails: no caller's
     /// answer depends on it.
     pub(crate) fn chores(&mut self, clock: &dyn Clock, chores: Chores) {
-        if chores.checkpoint {
+        if chores.restart {
+            let _ = self.restart_log();
+        } else if chores.checkpoint {
             let _ = checkpoint(&self.connection);
         }
         if chores.purge && row::is_any_due(&self.connection, clock.now()).unwrap_or(false) {
@@ -131,14 +141,21 @@ impl Writer {
         self.groups
     }
 
-    fn transaction(&mut self, clock: &dyn Clock, swaps: &[&Swap]) -> Result<Vec<Answer>, Failed> {
-        self.begin().map_err(Failed::Nothing)?;
+    fn transaction(
+        &mut self,
+        begin: &str,
+        clock: &dyn Clock,
+        swaps: &[&Swap],
+    ) -> Result<Vec<Answer>, Failed> {
+        LOG_PAGES.set(0);
+        self.begin(begin).map_err(Failed::Nothing)?;
         let mut answers = Vec::with_capacity(swaps.len());
-        let mut new_rows = 0;
+        let (mut new_rows, mut wins) = (0, 0);
         for swap in swaps {
             match row::carry_out(&self.connection, clock, swap) {
                 Ok(done) => {
                     new_rows += u64::from(done.new_row);
+                    wins += u64::from(done.reply.verdict == Verdict::Won);
                     answers.push(Ok(done.reply));
                 }
                 // Nothing was written for it, and the others do not depend on it.
@@ -149,19 +166,19 @@ impl Writer {
         match row::run(&self.connection, "COMMIT") {
             Ok(()) => {
                 self.new_rows += new_rows;
-                self.groups += 1;
+                self.groups += u64::from(wins > 0);
                 Ok(answers)
             }
             Err(failure) => self.rolled_back(failure).map_err(Failed::Unknown),
         }
     }
 
-    fn begin(&self) -> Result<(), Failure> {
+    fn begin(&self, begin: &str) -> Result<(), Failure> {
         // Left open by a panic or by a rollback that failed: nobody was told of it.
         if !self.connection.is_autocommit() {
             row::run(&self.connection, "ROLLBACK")?;
         }
-        row::run(&self.connection, "BEGIN IMMEDIATE")
+        row::run(&self.connection, begin)
     }
 
     /// Gives the failure; what cannot be rolled back now is before the next transaction.
@@ -170,6 +187,12 @@ impl Writer {
             let _ = row::run(&self.connection, "ROLLBACK");
         }
         Err(failure)
+    }
+
+    fn restart_log(&self) -> Result<(), Failure> {
+        Ok(self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?)
     }
 
     fn make_room(&mut self, clock: &dyn Clock) -> bool {
@@ -184,6 +207,6 @@ pub(crate) fn checkpoint(connection: &Connection) -> Result<(), Failure> {
 }
 
 thread_local! {
-    /// What SQLite said last, on this thread, in the commit that has just returned.
+    /// What SQLite said in this thread's last transaction; 0 where that wrote nothing.
     static LOG_PAGES: Cell<i32> = const { Cell::new(0) };
 }
