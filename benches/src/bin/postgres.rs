@@ -62,6 +62,7 @@ async fn main() {
         let plain = Plain::connect(&server.url(), setting).await;
         let idem = ours(commit);
         race(
+            &server,
             &format!("begin + finish, synchronous_commit {setting} (to reach: {bar})"),
             ("INSERT + UPDATE", async |client| {
                 plain[client].pair(&name()).await
@@ -76,6 +77,7 @@ async fn main() {
     let plain = Plain::connect(&server.url(), "on").await;
     let plain = plain.map(tokio::sync::Mutex::new);
     race(
+        &server,
         "an order and its outcome in one transaction (to reach: 0.85)",
         ("INSERT + INSERT + UPDATE", async |client| {
             plain[client].lock().await.order(&name()).await
@@ -88,10 +90,17 @@ async fn main() {
 }
 
 /// Runs both in turns, and prints operations a second.
-async fn race(title: &str, plain: (&str, impl AsyncFn(usize)), ours: (&str, impl AsyncFn(usize))) {
+async fn race(
+    server: &Postgres,
+    title: &str,
+    plain: (&str, impl AsyncFn(usize)),
+    ours: (&str, impl AsyncFn(usize)),
+) {
     let (mut reference, mut measured) = (Vec::new(), Vec::new());
     rate(&plain.1, ROUND).await;
     rate(&ours.1, ROUND).await;
+    // Without statistics, and they come when autovacuum comes by, plans are not what they are.
+    server.sql("ANALYZE");
     for round in 0..ROUNDS {
         if round % 2 == 0 {
             reference.push(rate(&plain.1, ROUND).await);
@@ -164,17 +173,19 @@ async fn replays(server: &Postgres, idem: &Idempotency<PostgresStore>) {
             .parse::<u64>()
             .unwrap()
     };
-    server.sql("VACUUM idempotency_keys; VACUUM plain; CHECKPOINT");
-    let before = position();
-    for name in names.iter().cycle().take(10 * NAMES) {
-        assert!(begin(idem, name).await.is_hit());
+    server.sql("CHECKPOINT");
+    // The server's own work, such as a note of what is running, falls into some of these.
+    let mut least = u64::MAX;
+    for _ in 0..5 {
+        let before = position();
+        for name in &names {
+            assert!(begin(idem, name).await.is_hit());
+        }
+        least = least.min(position() - before);
     }
-    println!(
-        "{} replays wrote {} bytes of log\n",
-        10 * NAMES,
-        position() - before
-    );
+    println!("{NAMES} replays wrote {least} bytes of log\n");
     race(
+        server,
         "replay (to reach: 0.75)",
         ("SELECT by primary key", async |client| {
             plain[client].get(next()).await

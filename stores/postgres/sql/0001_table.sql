@@ -42,46 +42,78 @@ CREATE POLICY "idempotency_keys_purge" ON "public"."idempotency_keys"
            AND gone_at <= "public"."idempotency_keys_now"())
     WITH CHECK (false);
 
--- Compares, then puts: one trip. Reads first, so that a record that is there costs no write.
+-- What a question is answered with. won says whether it was put; where not, there_* is what lies
+-- there, or null.
+CREATE TYPE "public"."idempotency_keys_answer" AS (
+    now_ms bigint, won boolean, there_rev bytea, there_lease_until bigint, there_gone_at bigint,
+    there_head bytea, there_body bytea
+);
+
+-- Compares, then puts: one trip. A question that expects nothing reads first, so that a record that
+-- is there costs no write.
 --
 --   in_expect   null: nothing may lie there; else the revision that has to. Sixteen zero bytes
 --               match none: that asks only to read.
 --   in_rev      the revision of what is put; null: remove.
 --   in_durable  true: the commit waits for the disk whatever the server's default; false: it does
 --               not wait; null: as the transaction has it.
---
--- won says whether it was put; where not, there_* is what lies there, or null.
 CREATE FUNCTION "public"."idempotency_keys_swap"(
     in_tenant text, in_key bytea, in_expect bytea, in_rev bytea,
-    in_lease_for bigint, in_keep_for bigint, in_head bytea, in_body bytea, in_durable boolean,
-    OUT now_ms bigint, OUT won boolean, OUT there_rev bytea,
-    OUT there_lease_until bigint, OUT there_gone_at bigint, OUT there_head bytea, OUT there_body bytea
-) LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
+    in_lease_for bigint, in_keep_for bigint, in_head bytea, in_body bytea, in_durable boolean
+) RETURNS "public"."idempotency_keys_answer"
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
 $$
 DECLARE
-    nil CONSTANT bytea := '\x00000000000000000000000000000000';
-    -- Whoever expects a revision will write: it locks the row before it looks at the clock.
-    locks boolean := coalesce(in_expect <> nil, false);
-    lies boolean;
-    stands boolean;
-    new_lease_until bigint;
-    new_gone_at bigint;
+    gone_and_locked boolean := false;
+    rounds integer := 0;
     setting text;
+    now_ms bigint;
+    there_rev bytea;
+    there_lease_until bigint;
+    there_gone_at bigint;
+    there_head bytea;
+    there_body bytea;
+    nothing bytea;
+    no_time bigint;
 BEGIN
-    -- A standby lags behind: what it shows may be long over.
-    IF current_setting('transaction_read_only') = 'on' THEN
-        RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction',
-            MESSAGE = 'idempotency keys need a server that can be written';
-    END IF;
-    IF in_durable AND current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
-        setting := set_config('synchronous_commit', 'on', true);
-    ELSIF NOT in_durable THEN
-        setting := set_config('synchronous_commit', 'off', true);
-    END IF;
     setting := set_config('idemp.tenant', in_tenant, true);
+    LOOP
+        IF in_expect <> '\x00000000000000000000000000000000' THEN
+            IF in_durable AND current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+                setting := set_config('synchronous_commit', 'on', true);
+            ELSIF NOT in_durable THEN
+                setting := set_config('synchronous_commit', 'off', true);
+            END IF;
+            now_ms := "public"."idempotency_keys_now"();
+            IF in_rev IS NULL THEN
+                DELETE FROM "public"."idempotency_keys" k
+                    WHERE k.tenant = in_tenant AND k.key = in_key
+                        AND k.rev = in_expect AND now_ms < k.gone_at;
+            ELSE
+                -- Deadlines never move back, save that a lease of zero is over now.
+                UPDATE "public"."idempotency_keys" k
+                    SET rev = in_rev, head = in_head, body = in_body,
+                        lease_until = CASE WHEN in_lease_for = 0 THEN now_ms
+                            ELSE greatest(k.lease_until, now_ms + in_lease_for) END,
+                        gone_at = greatest(k.gone_at, now_ms + in_keep_for)
+                    WHERE k.tenant = in_tenant AND k.key = in_key
+                        AND k.rev = in_expect AND now_ms < k.gone_at;
+            END IF;
+            IF FOUND THEN
+                IF "public"."idempotency_keys_now"() > now_ms + 5 THEN
+                    -- It waited for another transaction that failed: the deadlines count from now.
+                    now_ms := "public"."idempotency_keys_now"();
+                    UPDATE "public"."idempotency_keys" k
+                        SET lease_until = CASE WHEN in_lease_for = 0 THEN now_ms
+                                ELSE greatest(k.lease_until, now_ms + in_lease_for) END,
+                            gone_at = greatest(k.gone_at, now_ms + in_keep_for)
+                        WHERE k.tenant = in_tenant AND k.key = in_key;
+                END IF;
+                RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+            END IF;
+        END IF;
 
-    FOR round IN 1..16 LOOP
-        IF locks THEN
+        IF gone_and_locked THEN
             SELECT k.rev, k.lease_until, k.gone_at, k.head, k.body
                 INTO there_rev, there_lease_until, there_gone_at, there_head, there_body
                 FROM "public"."idempotency_keys" k
@@ -92,101 +124,105 @@ BEGIN
                 FROM "public"."idempotency_keys" k
                 WHERE k.tenant = in_tenant AND k.key = in_key;
         END IF;
-        lies := FOUND;
         now_ms := "public"."idempotency_keys_now"();
-        stands := lies AND now_ms < there_gone_at;
-        won := CASE WHEN in_expect IS NULL THEN NOT stands
-                    ELSE stands AND there_rev = in_expect AND in_expect <> nil END;
-        IF won AND lies AND NOT locks THEN
-            -- It is gone. Whoever else sees that comes here, too: look again with the row locked.
-            locks := true;
-            CONTINUE;
-        END IF;
-        IF stands AND NOT won THEN
-            RETURN;
-        END IF;
-        -- Deadlines never move back, save that a lease of zero is over now.
-        new_lease_until := now_ms + in_lease_for;
-        new_gone_at := now_ms + in_keep_for;
-        IF stands THEN
-            IF in_lease_for > 0 THEN
-                new_lease_until := greatest(new_lease_until, there_lease_until);
+        IF now_ms < there_gone_at OR in_expect IS NOT NULL THEN
+            -- A standby lags behind: what it shows may be long over.
+            IF current_setting('transaction_read_only') = 'on' THEN
+                RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction',
+                    MESSAGE = 'idempotency keys need a server that can be written';
+            ELSIF there_rev IS NULL OR now_ms >= there_gone_at THEN
+                RETURN (now_ms, false, nothing, no_time, no_time, nothing, nothing);
+            ELSIF in_expect IS NULL OR there_rev <> in_expect
+                OR in_expect = '\x00000000000000000000000000000000' THEN
+                RETURN (now_ms, false, there_rev, there_lease_until, there_gone_at, there_head,
+                        there_body);
             END IF;
-            new_gone_at := greatest(new_gone_at, there_gone_at);
-        END IF;
-        there_rev := NULL; there_lease_until := NULL; there_gone_at := NULL;
-        there_head := NULL; there_body := NULL;
-        IF NOT won THEN
-            RETURN;
-        ELSIF NOT lies THEN
-            IF in_rev IS NULL THEN
-                RETURN;
-            END IF;
-            INSERT INTO "public"."idempotency_keys" AS k
-                (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
-                VALUES (in_tenant, in_key, in_rev, new_lease_until, new_gone_at, new_gone_at,
-                        in_head, in_body)
-                ON CONFLICT DO NOTHING;
-            IF FOUND THEN
-                IF "public"."idempotency_keys_now"() > now_ms + 5 THEN
-                    -- It waited for another transaction that failed: the deadlines count from now.
-                    now_ms := "public"."idempotency_keys_now"();
-                    new_lease_until := now_ms + in_lease_for;
-                    new_gone_at := now_ms + in_keep_for;
-                    UPDATE "public"."idempotency_keys" k
-                        SET lease_until = new_lease_until,
-                            gone_at = new_gone_at,
-                            purge_after = new_gone_at
-                        WHERE k.tenant = in_tenant AND k.key = in_key;
-                END IF;
-                RETURN;
-            END IF;
-            -- Somebody else was faster. The next statement sees what this one did not.
-        ELSIF in_rev IS NULL THEN
-            DELETE FROM "public"."idempotency_keys" k WHERE k.tenant = in_tenant AND k.key = in_key;
-            RETURN;
+            -- Now it is what was expected: it was put between the two statements.
         ELSE
-            UPDATE "public"."idempotency_keys" k
-                SET rev = in_rev, head = in_head, body = in_body,
-                    lease_until = new_lease_until,
-                    gone_at = new_gone_at,
-                    purge_after = CASE WHEN in_expect IS NULL THEN new_gone_at
-                                       ELSE k.purge_after END
-                WHERE k.tenant = in_tenant AND k.key = in_key;
-            RETURN;
+            IF in_durable AND current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+                setting := set_config('synchronous_commit', 'on', true);
+            ELSIF NOT in_durable THEN
+                setting := set_config('synchronous_commit', 'off', true);
+            END IF;
+            IF there_rev IS NULL THEN
+                IF in_rev IS NULL THEN
+                    RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+                END IF;
+                INSERT INTO "public"."idempotency_keys" AS k
+                    (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
+                    VALUES (in_tenant, in_key, in_rev, now_ms + in_lease_for, now_ms + in_keep_for,
+                            now_ms + in_keep_for, in_head, in_body)
+                    ON CONFLICT DO NOTHING;
+                IF FOUND THEN
+                    IF "public"."idempotency_keys_now"() > now_ms + 5 THEN
+                        -- As above. purge_after is still early enough.
+                        now_ms := "public"."idempotency_keys_now"();
+                        UPDATE "public"."idempotency_keys" k
+                            SET lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for
+                            WHERE k.tenant = in_tenant AND k.key = in_key;
+                    END IF;
+                    RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+                END IF;
+                -- Somebody else was faster. The next statement sees what this one did not.
+            ELSIF NOT gone_and_locked THEN
+                -- It is gone, and whoever else sees that comes here, too: look again with the row
+                -- locked.
+                gone_and_locked := true;
+            ELSIF in_rev IS NULL THEN
+                DELETE FROM "public"."idempotency_keys" k
+                    WHERE k.tenant = in_tenant AND k.key = in_key;
+                RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+            ELSE
+                UPDATE "public"."idempotency_keys" k
+                    SET rev = in_rev, head = in_head, body = in_body,
+                        lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for,
+                        purge_after = now_ms + in_keep_for
+                    WHERE k.tenant = in_tenant AND k.key = in_key;
+                RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+            END IF;
+        END IF;
+        rounds := rounds + 1;
+        IF rounds = 16 THEN
+            RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
+                MESSAGE = 'the idempotency key kept changing';
         END IF;
     END LOOP;
-    RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
-        MESSAGE = 'the idempotency key kept changing';
 END
 $$;
 
 -- The same inside a transaction of the caller's. Where another transaction holds the record it
--- waits for at most in_wait_ms; then won is null, nothing was done, and the caller's transaction
--- can go on. The settings of the caller's transaction are as they were afterwards, save that its
--- commit waits for the disk: the outcome is part of it.
+-- waits for at most in_wait_ms. The settings of the caller's transaction are as they were
+-- afterwards, save that its commit waits for the disk: the outcome is part of it.
+--
+--   in_goes_on  true: where the wait was too long the answer is null, nothing was done, and the
+--               caller's transaction can go on; that takes a subtransaction. False: it fails.
 CREATE FUNCTION "public"."idempotency_keys_swap_within"(
     in_tenant text, in_key bytea, in_expect bytea, in_rev bytea,
     in_lease_for bigint, in_keep_for bigint, in_head bytea, in_body bytea, in_wait_ms bigint,
-    OUT now_ms bigint, OUT won boolean, OUT there_rev bytea,
-    OUT there_lease_until bigint, OUT there_gone_at bigint, OUT there_head bytea, OUT there_body bytea
-) LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
+    in_goes_on boolean
+) RETURNS "public"."idempotency_keys_answer"
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
 $$
 DECLARE
     callers_tenant text := coalesce(current_setting('idemp.tenant', true), '');
     callers_wait text := current_setting('lock_timeout');
-    setting text;
+    setting text := set_config('lock_timeout', in_wait_ms::text, true);
+    answer "public"."idempotency_keys_answer";
 BEGIN
-    setting := set_config('lock_timeout', in_wait_ms::text, true);
-    SELECT s.now_ms, s.won, s.there_rev, s.there_lease_until, s.there_gone_at, s.there_head, s.there_body
-        INTO now_ms, won, there_rev, there_lease_until, there_gone_at, there_head, there_body
-        FROM "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev, in_lease_for,
-                                              in_keep_for, in_head, in_body, true) s;
+    IF in_goes_on THEN
+        BEGIN
+            answer := "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev,
+                in_lease_for, in_keep_for, in_head, in_body, true);
+        EXCEPTION WHEN lock_not_available THEN
+            answer := NULL;
+        END;
+    ELSE
+        answer := "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev,
+            in_lease_for, in_keep_for, in_head, in_body, true);
+    END IF;
     setting := set_config('lock_timeout', callers_wait, true);
     setting := set_config('idemp.tenant', callers_tenant, true);
-EXCEPTION WHEN lock_not_available THEN
-    -- The block was rolled back, and the settings with it.
-    won := NULL;
+    RETURN answer;
 END
 $$;
 

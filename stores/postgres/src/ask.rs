@@ -75,6 +75,11 @@ impl<'a> Ask<'a> {
         })
     }
 
+    /// Whether it replaces what is known by something without a lease, or by nothing.
+    pub(crate) fn ends(&self) -> bool {
+        self.expect.is_some() && self.lease_for == 0
+    }
+
     pub(crate) fn parameters<'p>(
         &'p self,
         ninth: &'p (dyn ToSql + Sync),

@@ -68,9 +68,9 @@ impl PostgresStore {
         pooled_transactions: bool,
     ) -> Self {
         let shared = Shared {
-            swap: names.put_into(sql::SWAP),
-            swap_within: names.put_into(sql::SWAP_WITHIN),
-            purge: names.put_into(sql::PURGE),
+            swap: statement(&names, sql::SWAP),
+            swap_within: statement(&names, sql::SWAP_WITHIN),
+            purge: statement(&names, sql::PURGE),
             pool,
             names,
             timeout,
@@ -154,6 +154,12 @@ impl AsyncStore for PostgresStore {
         let row = self.ask(&self.shared.swap, &types, &parameters).await?;
         answer(&row)?.ok_or(StoreError::Busy)
     }
+}
+
+/// What is sent: without the comments above it.
+fn statement(names: &Names, file: &str) -> String {
+    let lines = file.lines().filter(|line| !line.starts_with("--"));
+    names.put_into(&lines.collect::<Vec<_>>().join(" "))
 }
 
 pub(crate) async fn within_time<F: Future>(limit: Duration, work: F) -> Option<F::Output> {

@@ -62,7 +62,8 @@ impl<'t> From<&'t tokio_postgres::Transaction<'t>> for Transaction<'t> {
 
 impl Within<'_> {
     async fn row(&self, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row, tokio_postgres::Error> {
-        let (statement, types) = (self.store.swap_within(), types(Type::INT8));
+        let statement = self.store.swap_within();
+        let types = [&types(Type::INT8)[..], &[Type::BOOL]].concat();
         match self.transaction {
             Transaction::Pooled(transaction) => {
                 let statement = transaction.prepare_typed_cached(statement, &types).await?;
@@ -81,7 +82,10 @@ impl AsyncStore for Within<'_> {
         let ask = Ask::new(swap)?;
         let wait = i64::try_from(self.store.lock_wait().as_millis()).unwrap_or(i64::MAX);
         let limit = self.store.timeout() + self.store.lock_wait();
+        // Whoever ends its own work holds the record, or has lost it: no need for a subtransaction.
+        let goes_on = !ask.ends();
         let parameters = ask.parameters(&wait);
+        let parameters = [&parameters[..], &[&goes_on]].concat();
         let row = within_time(limit, self.row(&parameters)).await;
         let row = row.ok_or(StoreError::Timeout)?;
         answer(&row.map_err(|error| meaning(&error))?)?.ok_or(StoreError::Busy)

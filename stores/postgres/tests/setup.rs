@@ -263,6 +263,22 @@ async fn a_server_that_cannot_be_written_is_refused_even_for_reading() {
 }
 
 #[tokio::test]
+async fn a_standby_is_refused_though_it_has_the_record() {
+    let mut server = Postgres::start();
+    let store = PostgresStore::open(&server.url()).unwrap();
+    store.migrate().await.unwrap();
+    ask(&store, slot("k"), Expect::Vacant, put(fresh(), b"")).await;
+    let folder = server.sql("SHOW data_directory");
+    std::fs::write(format!("{folder}/standby.signal"), "").unwrap();
+    server.restart();
+    assert_eq!(server.sql("SELECT pg_is_in_recovery()"), "t");
+    assert_eq!(server.sql("SELECT count(*) FROM idempotency_keys"), "1");
+    let store = PostgresStore::open(&server.url()).unwrap();
+    let cause = refused(&store).await;
+    assert!(cause.contains("connect to the writer"), "{cause}");
+}
+
+#[tokio::test]
 async fn who_may_not_log_in_is_told_so_and_no_secret_is() {
     let server = Postgres::shared().addr();
     for url in [

@@ -24,36 +24,35 @@ async fn a_lease_that_had_to_wait_for_its_row_is_granted_in_full() {
         .unwrap();
     store.migrate().await.unwrap();
     let mut other = place.client().await;
-    for holds_a_row in [false, true] {
-        // Another transaction puts the same record, or takes over one that is gone, and fails.
-        let name = slot(if holds_a_row { "row" } else { "nothing" });
-        if holds_a_row {
-            let soon = Duration::from_millis(1);
-            ask(
-                &store,
-                name.clone(),
-                Expect::Vacant,
-                put_for(fresh(), soon, soon, b""),
-            )
-            .await;
-            until("it is gone", async || {
-                read(&store, name.clone()).await.is_none()
-            })
-            .await;
-        }
+    for lies in ["nothing", "what is gone", "a lease"] {
+        // Another transaction puts the record, and fails.
+        let (name, soon) = (slot(lies), Duration::from_millis(1));
+        let there = fresh();
+        let expect = match lies {
+            "nothing" => Expect::Vacant,
+            "what is gone" => {
+                let gone = put_for(there, soon, soon, b"");
+                ask(&store, name.clone(), Expect::Vacant, gone).await;
+                until("it is gone", async || {
+                    read(&store, name.clone()).await.is_none()
+                })
+                .await;
+                Expect::Vacant
+            }
+            _ => {
+                let lease = put_for(there, soon, MINUTE / 2, b"");
+                ask(&store, name.clone(), Expect::Vacant, lease).await;
+                Expect::Rev(there)
+            }
+        };
         let transaction = other.transaction().await.unwrap();
-        let won = ask(
-            &store.within(&transaction),
-            name.clone(),
-            Expect::Vacant,
-            put(fresh(), b""),
-        )
-        .await;
+        let within = store.within(&transaction);
+        let won = ask(&within, name.clone(), expect, put(fresh(), b"")).await;
         assert_eq!(won.verdict, Verdict::Won);
         let asked = {
             let (store, name) = (store.clone(), name.clone());
             let lease = put_for(fresh(), Duration::from_millis(500), MINUTE, b"late");
-            tokio::spawn(async move { ask(&store, name, Expect::Vacant, lease).await })
+            tokio::spawn(async move { ask(&store, name, expect, lease).await })
         };
         somebody_waits(&place).await;
         // It waits for longer than the lease is to live.
