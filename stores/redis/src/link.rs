@@ -130,9 +130,7 @@ impl Link {
         if let Some(connected) = lock(&self.current).clone() {
             return Ok(connected);
         }
-        if let Some((at, fault)) = &*failed
-            && *at >= asked_at
-        {
+        if let Some((_, fault)) = failed.as_ref().filter(|(at, _)| *at >= asked_at) {
             return Err(fault.clone().into());
         }
         match self.connect().await {
