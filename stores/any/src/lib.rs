@@ -42,7 +42,7 @@ pub use open::OpenError;
 #[non_exhaustive]
 pub enum AnyStore {
     /// `memory`
-    Memory(MemoryStore),
+    Memory(Box<MemoryStore>),
     /// `sqlite:PATH`
     #[cfg(feature = "sqlite")]
     Sqlite(idemp_sqlite::SqliteStore),
@@ -58,7 +58,7 @@ impl AnyStore {
     /// A store in the memory of this process.
     #[must_use]
     pub fn memory() -> Self {
-        Self::Memory(MemoryStore::new())
+        MemoryStore::new().into()
     }
 
     /// Opens the store of this URL, and makes what it needs: the file, the table.
@@ -89,7 +89,7 @@ impl FromUrl for Idempotency<AnyStore> {
 impl AsyncStore for AnyStore {
     async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
         match self {
-            Self::Memory(store) => AsyncStore::swap(store, swap).await,
+            Self::Memory(store) => AsyncStore::swap(&**store, swap).await,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(store) => AsyncStore::swap(store, swap).await,
             #[cfg(feature = "postgres")]
@@ -116,7 +116,7 @@ impl fmt::Debug for AnyStore {
 
 impl From<MemoryStore> for AnyStore {
     fn from(store: MemoryStore) -> Self {
-        Self::Memory(store)
+        Self::Memory(Box::new(store))
     }
 }
 
