@@ -1,6 +1,8 @@
 //! What the benchmarks of the tower layer serve: a service that does no more than a create has to.
+//! Its tasks are in memory, or, as those of a service that sells something, in a file.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::body::Bytes;
@@ -11,6 +13,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use idemp::{Entropy, Idempotency, MemoryStore, Policy, Scope, SystemEntropy};
 use idemp_tower::IdempotencyLayer;
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 /// The path of its one route, which takes a POST.
@@ -20,8 +23,61 @@ const ORDERS: usize = 10_000;
 
 /// The service: it reads the order, checks it, keeps it under a random id, and answers 201 with the
 /// task and where it is.
-pub fn router() -> Router {
-    Router::new().route(PATH, post(create).with_state(Orders::default()))
+pub fn router(orders: Orders) -> Router {
+    Router::new().route(PATH, post(create).with_state(orders))
+}
+
+/// Where the service keeps its orders.
+#[derive(Clone)]
+pub enum Orders {
+    /// In memory.
+    Memory(Arc<Mutex<HashMap<String, Order>>>),
+    /// In an SQLite file, synced before the answer goes out.
+    File(Arc<Mutex<Connection>>),
+}
+
+impl Orders {
+    /// In memory.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::Memory(Arc::default())
+    }
+
+    /// In a new file, set up as that of `examples/video_tasks`.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn in_file(path: &Path) -> rusqlite::Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.execute_batch(
+            "CREATE TABLE orders (task_id TEXT PRIMARY KEY, seconds INTEGER, prompt TEXT, seed INTEGER)",
+        )?;
+        Ok(Self::File(Arc::new(Mutex::new(connection))))
+    }
+
+    async fn keep(&self, task_id: String, order: Order) {
+        match self {
+            Self::Memory(orders) => {
+                let mut kept = orders.lock().expect("nothing panics under it");
+                if kept.len() == ORDERS {
+                    kept.clear();
+                }
+                kept.insert(task_id, order);
+            }
+            Self::File(file) => {
+                let file = file.clone();
+                let written = tokio::task::spawn_blocking(move || {
+                    let file = file.lock().expect("nothing panics under it");
+                    let mut insert =
+                        file.prepare_cached("INSERT INTO orders VALUES (?1, ?2, ?3, ?4)")?;
+                    insert.execute((task_id, order.seconds, order.prompt, order.seed as i64))
+                });
+                written.await.expect("no panic").expect("it is written");
+            }
+        }
+    }
 }
 
 /// The layer, with a key required, and outcomes that are kept for `retention` in a `store` in
@@ -41,7 +97,7 @@ pub fn order() -> Bytes {
 
 /// What a client orders.
 #[derive(Deserialize)]
-struct Order {
+pub struct Order {
     seconds: u8,
     prompt: String,
     seed: u64,
@@ -56,8 +112,6 @@ struct Task {
     seed: u64,
 }
 
-type Orders = Arc<Mutex<HashMap<String, Order>>>;
-
 async fn create(State(orders): State<Orders>, Json(order): Json<Order>) -> impl IntoResponse {
     assert!(order.seconds > 0 && order.prompt.len() < 2000);
     let task = Task {
@@ -66,12 +120,7 @@ async fn create(State(orders): State<Orders>, Json(order): Json<Order>) -> impl 
         seconds: order.seconds,
         seed: order.seed,
     };
-    let mut kept = orders.lock().expect("nothing panics under it");
-    if kept.len() == ORDERS {
-        kept.clear(); // a real one has a database
-    }
-    kept.insert(task.task_id.clone(), order);
-    drop(kept);
+    orders.keep(task.task_id.clone(), order).await;
     let location = format!("/api/video-tasks/{}", task.task_id);
     (
         StatusCode::CREATED,

@@ -96,7 +96,7 @@ fn cases() -> [Case; 3] {
     let layered = |retention| {
         let policy = Policy::replay(retention).build().expect("it is in bounds");
         let store = MemoryStore::with(Ticks::default(), 1 << 20);
-        service::router().layer(service::layer(policy, store))
+        service::router(service::Orders::in_memory()).layer(service::layer(policy, store))
     };
     let case = |name, service, keys| {
         let mut case = Case {
@@ -112,7 +112,11 @@ fn cases() -> [Case; 3] {
         case
     };
     [
-        case("plain", service::router(), usize::MAX),
+        case(
+            "plain",
+            service::router(service::Orders::in_memory()),
+            usize::MAX,
+        ),
         // So short that the store has its steady size, and what expires makes room.
         case("miss", layered(Duration::from_secs(1)), usize::MAX),
         case("hit", layered(Policy::DEFAULT_RETENTION), USED),

@@ -1,6 +1,7 @@
 //! The tower layer in a real axum server: request rates over loopback beside the same server
-//! without it, in one run. Once for a service as one writes it, with the middleware of
-//! `examples/video_tasks`, and once for a handler with nothing around it.
+//! without it, in one run. For a service that writes its task to a file before it answers, as
+//! `examples/video_tasks` does, and has that one's middleware; for the same with its tasks in memory;
+//! and for a handler with nothing around it, which is what the layer looks worst beside.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use idemp::{MemoryStore, Policy};
-use idemp_benches::service;
+use idemp_benches::service::{self, Orders};
 use tokio::net::{TcpListener, TcpStream};
 use video_tasks::{bearer, problem, request_id};
 
@@ -38,30 +39,34 @@ async fn main() {
     println!(
         "server and clients (hyper's) on the same cores; medians of {ROUNDS} interleaved rounds\n"
     );
-    compare(
-        "a service with request ids, bearer users and errors in one form",
-        |router| {
-            router
-                .layer(from_fn(bearer::known))
-                .layer(from_fn(problem::tell))
-                .layer(from_fn(request_id::name))
-        },
-    )
-    .await;
-    compare(
-        "a handler with nothing around it, which does next to nothing",
-        |router| router,
-    )
-    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = AtomicUsize::new(0);
+    let in_a_file = || {
+        let name = format!("{}.db", files.fetch_add(1, Ordering::Relaxed));
+        Orders::in_file(&folder.path().join(name)).expect("a file")
+    };
+    let with_middleware = |router: Router| {
+        router
+            .layer(from_fn(bearer::known))
+            .layer(from_fn(problem::tell))
+            .layer(from_fn(request_id::name))
+    };
+    let title =
+        "a service with request ids, bearer users and errors in one form, its tasks in a file";
+    compare(title, in_a_file, with_middleware).await;
+    let title = "the same, its tasks in memory";
+    compare(title, Orders::in_memory, with_middleware).await;
+    let title = "a handler with nothing around it, which does next to nothing";
+    compare(title, Orders::in_memory, |router| router).await;
 }
 
-async fn compare(title: &str, around: impl Fn(Router) -> Router) {
+async fn compare(title: &str, orders: impl Fn() -> Orders, around: impl Fn(Router) -> Router) {
     let layered = |retention| {
         let policy = Policy::replay(retention).build().expect("it is in bounds");
         let store = MemoryStore::with(idemp::SystemClock::new(), 1 << 24);
-        around(service::router().layer(service::layer(policy, store)))
+        around(service::router(orders()).layer(service::layer(policy, store)))
     };
-    let plain = serve(around(service::router())).await;
+    let plain = serve(around(service::router(orders()))).await;
     // New keys for a second each: so the store has its steady size, and what expires makes room.
     let misses = serve(layered(Duration::from_secs(1))).await;
     let hits = serve(layered(Policy::DEFAULT_RETENTION)).await;
