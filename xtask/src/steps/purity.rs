@@ -46,6 +46,11 @@ const PERMISSIONS: &[(&str, &[Effect], &str)] = &[
         "the driver for async stores",
     ),
     (
+        "core/src/in_transaction.rs",
+        &[Effect::Async],
+        "the async driver inside a caller's transaction",
+    ),
+    (
         "core/src/keep_alive.rs",
         &[Effect::Async],
         "renews leases on tokio, by feature",
