@@ -1,26 +1,9 @@
-//! Each URL opens its store, on real servers, and no error tells a URL.
+//! Each URL opens its store, and no error tells a URL. Those of servers have files of their own.
 
-use idemp::{Decision, Fingerprint, Idempotency, Key, Scope};
-use idemp_servers::{Postgres, Redis};
-use idemp_stores::{AnyStore, FromUrl, OpenError};
+mod twice;
 
-/// Creates under a key and replays it; the second time on a store that was opened anew.
-async fn creates_once(url: &str) {
-    let scope = Scope::new(["tenant-7"]).unwrap();
-    let key = Key::digest([url]).unwrap();
-    let request = Fingerprint::of_json(b"{}");
-    let idem = Idempotency::from_url(url).await.unwrap();
-    let Decision::Miss(mut lease) = idem.begin_async(&scope, &key, &request).await.unwrap() else {
-        panic!("it is new");
-    };
-    lease.finish("vt_1").await.unwrap();
-    drop((lease, idem));
-    let again = Idempotency::from_url(url).await.unwrap();
-    let Decision::Hit(replay) = again.begin_async(&scope, &key, &request).await.unwrap() else {
-        panic!("it is known");
-    };
-    assert_eq!(replay.json::<String>().unwrap(), "vt_1");
-}
+use idemp_stores::{AnyStore, OpenError};
+use twice::creates_once;
 
 #[tokio::test]
 async fn a_path_opens_an_sqlite_file() {
@@ -29,16 +12,6 @@ async fn a_path_opens_an_sqlite_file() {
     creates_once(&format!("sqlite:{}", path.display())).await;
     assert!(path.exists());
     creates_once(&format!("sqlite://{}", path.display())).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_url_of_postgresql_opens_its_table_and_makes_it_first() {
-    creates_once(&Postgres::shared().url()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_url_of_redis_opens_the_server() {
-    creates_once(&Redis::shared().url()).await;
 }
 
 #[tokio::test]

@@ -10,17 +10,26 @@ type Failed = Box<dyn std::error::Error>;
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
     let url = std::env::var("DATABASE_URL").map_err(|_| "set DATABASE_URL to a database")?;
-    let store = PostgresStore::open(&url)?;
+    for (request, answer) in ["first", "retry", "other"].iter().zip(orders(&url).await?) {
+        println!("{request}  {answer}");
+    }
+    Ok(())
+}
+
+/// An order, its retry, and another order under the same key.
+pub(crate) async fn orders(url: &str) -> Result<[String; 3], Failed> {
+    let store = PostgresStore::open(url)?;
     store.migrate().await?;
     let orders = "CREATE TABLE IF NOT EXISTS orders (id bigserial PRIMARY KEY, item text NOT NULL)";
     store.pool().get().await?.batch_execute(orders).await?;
 
     let idem = Idempotency::new(store);
     let key = std::process::id().to_string(); // in earnest: from the request
-    println!("first   {}", create_order(&idem, &key, "a bicycle").await?);
-    println!("retry   {}", create_order(&idem, &key, "a bicycle").await?);
-    println!("another {}", create_order(&idem, &key, "a boat").await?);
-    Ok(())
+    Ok([
+        create_order(&idem, &key, "a bicycle").await?,
+        create_order(&idem, &key, "a bicycle").await?,
+        create_order(&idem, &key, "a boat").await?,
+    ])
 }
 
 async fn create_order(

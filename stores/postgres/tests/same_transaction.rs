@@ -1,5 +1,8 @@
 //! The business row and the outcome: together, or not at all.
 
+#[path = "../examples/same_transaction.rs"]
+#[allow(dead_code)] // its `main`
+mod example;
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
@@ -9,6 +12,7 @@ use std::time::Duration;
 use idemp::{Decision, Error, Idempotency, LeaseError, Policy, StoreError};
 use idemp_postgres::PostgresStore;
 use idemp_postgres::tokio_postgres::{Client, IsolationLevel};
+use idemp_servers::Postgres;
 use support::*;
 
 type Idem = Idempotency<PostgresStore>;
@@ -34,6 +38,16 @@ async fn order(client: &Client, table: &str) {
 
 fn orders(place: &Place) -> String {
     place.sql("SELECT count(*) FROM KEYS_orders")
+}
+
+#[tokio::test]
+async fn the_example_orders_once_and_refuses_another_payload() {
+    let [first, retry, other] = example::orders(&Postgres::shared().url()).await.unwrap();
+    assert!(first.ends_with(": a bicycle"), "{first}");
+    assert_eq!(retry, first);
+    assert!(other.starts_with("409"), "{other}");
+    let count = "SELECT count(*) FROM orders";
+    assert_eq!(Postgres::shared().sql(count).trim(), "1");
 }
 
 #[tokio::test]

@@ -215,7 +215,7 @@ fn all_tests(tally: &mut Tally) -> Result<String, Trouble> {
     let others = stores::WITH_STEPS_OF_THEIR_OWN
         .iter()
         .fold(all, |others, name| others.arg("--exclude").arg(*name));
-    count(&others, tally)
+    count_all(&[others, stores::by_url()], tally)
 }
 
 fn doctests(tally: &mut Tally) -> Result<String, Trouble> {

@@ -6,9 +6,10 @@ use crate::servers::{POSTGRES, Place, REDIS, Server};
 use crate::workspace;
 
 /// Their tests need a server, or much time: the step for all others leaves them out.
-pub(super) const WITH_STEPS_OF_THEIR_OWN: [&str; 4] = [
+pub(super) const WITH_STEPS_OF_THEIR_OWN: [&str; 5] = [
     "idemp-postgres",
     "idemp-redis",
+    "idemp-stores",
     "idemp-servers",
     "idemp-chaos",
 ];
@@ -38,12 +39,25 @@ pub(super) fn endurance(tally: &mut Tally) -> Result<String, Trouble> {
     count_all(&tests, tally)
 }
 
-/// The store's own tests, those of its server, and its faults.
+/// What opens a store by its URL, as far as that is no server's.
+pub(super) fn by_url() -> Invocation {
+    cargo_test(false)
+        .arg("-pidemp-stores")
+        .arg("--test")
+        .arg("url")
+}
+
+/// The store's own tests, those of its server, its URL and its faults.
 fn with(server: &str, (variable, found): Place, longer: bool) -> Vec<Invocation> {
     let own = cargo_test(longer).arg(format!("-pidemp-{server}"));
-    let faults = ["-pidemp-servers", "-pidemp-chaos", "--test"]
-        .into_iter()
-        .fold(cargo_test(longer), Invocation::arg);
+    let faults = [
+        "-pidemp-servers",
+        "-pidemp-stores",
+        "-pidemp-chaos",
+        "--test",
+    ]
+    .into_iter()
+    .fold(cargo_test(longer), Invocation::arg);
     let tests = [own.arg("--tests"), alone(faults.arg(format!("{server}*")))];
     tests.map(|tests| tests.env(variable, &*found)).into()
 }
