@@ -151,10 +151,15 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Failu
 
 /// How many of the migrations the file has behind it.
 fn version(connection: &Connection, migrations: &[&str]) -> Result<usize, Failure> {
-    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let (owner, found) = (number("application_id")?, number("user_version")?);
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    // In one statement: read one after the other, they would be those of two moments while
+    // another process makes the file.
+    let (owner, found, tables): (i64, i64, i64) = connection.query_row(
+        "SELECT (SELECT application_id FROM pragma_application_id),
+                (SELECT user_version FROM pragma_user_version),
+                (SELECT count(*) FROM sqlite_schema)",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
     if owner != i64::from(APPLICATION_ID) {
         return match (owner, found, tables) {
             (0, 0, 0) => Ok(0),
