@@ -7,7 +7,7 @@ use crate::error::Failure;
 
 const FIND: &str = "SELECT id, lease_until, gone_at, rev, head, body FROM slots WHERE key = ?1";
 const INSERT: &str = "INSERT INTO slots (key, look_at, lease_until, gone_at, rev, head, body) \
-                      VALUES (?1, ?3, ?2, ?3, ?4, ?5, ?6)";
+                      VALUES (?1, ?3, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (key) DO NOTHING";
 const UPDATE: &str = "UPDATE slots SET lease_until = ?2, gone_at = ?3, rev = ?4, head = ?5, \
                       body = ?6 WHERE id = ?1";
 const REMOVE: &str = "DELETE FROM slots WHERE id = ?1";
