@@ -77,8 +77,8 @@ impl File {
         if connection.is_readonly(rusqlite::MAIN_DB)? {
             return Err(FileError::ReadOnly.into());
         }
-        // Before anything is changed in it: is it ours?
-        version(&connection, migrations)?;
+        // Before anything is changed in it: is it ours? Read as one, since another may be making it.
+        version(&*connection.transaction()?, migrations)?;
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         let mode: String =
             connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;

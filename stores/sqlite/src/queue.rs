@@ -203,9 +203,10 @@ impl Group {
     }
 
     pub(crate) fn answer(mut self, answers: Vec<Answer>) {
-        for (ticket, answer) in std::mem::take(&mut self.0).into_iter().zip(answers) {
-            ticket.answer(answer);
-        }
+        // All answers lie there before anybody is woken: who wakes up contends for the cores.
+        let laid = std::mem::take(&mut self.0).into_iter().zip(answers);
+        let wakers: Vec<_> = laid.map(|(ticket, answer)| ticket.lay(answer)).collect();
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
@@ -269,9 +270,16 @@ impl Ticket {
     }
 
     fn answer(&self, answer: Answer) {
-        let before = std::mem::replace(&mut *self.place(), Place::Answered(answer));
-        if let Place::Empty(Some(waker)) = before {
+        if let Some(waker) = self.lay(answer) {
             waker.wake();
+        }
+    }
+
+    /// Gives whom to wake.
+    fn lay(&self, answer: Answer) -> Option<Waker> {
+        match std::mem::replace(&mut *self.place(), Place::Answered(answer)) {
+            Place::Empty(waker) => waker,
+            Place::Answered(_) | Place::Taken => None,
         }
     }
 

@@ -1,13 +1,13 @@
 //! Rows and slots, and the one step on them. The decision is [`apply`]'s.
 
-use idemp::{Body, Clock, Head, Rev, Slot, Swap, Swapped, Timestamp, Verdict, apply};
+use idemp::{Body, Clock, Expect, Head, Rev, Slot, Swap, Swapped, Timestamp, Verdict, apply};
 use rusqlite::{CachedStatement, Connection, Row, params};
 
 use crate::error::Failure;
 
 const FIND: &str = "SELECT id, lease_until, gone_at, rev, head, body FROM slots WHERE key = ?1";
 const INSERT: &str = "INSERT INTO slots (key, look_at, lease_until, gone_at, rev, head, body) \
-                      VALUES (?1, ?3, ?2, ?3, ?4, ?5, ?6)";
+                      VALUES (?1, ?3, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (key) DO NOTHING";
 const UPDATE: &str = "UPDATE slots SET lease_until = ?2, gone_at = ?3, rev = ?4, head = ?5, \
                       body = ?6 WHERE id = ?1";
 const REMOVE: &str = "DELETE FROM slots WHERE id = ?1";
@@ -37,6 +37,28 @@ pub(crate) fn ask(
 }
 
 /// Carries out a swap within a transaction that holds the write lock.
+///
+/// What expects a vacant slot, and was asked for a moment ago, is tried as a new row first: that is
+/// one search instead of two.
+pub(crate) fn carry_out_asked(
+    connection: &Connection,
+    clock: &dyn Clock,
+    swap: &Swap,
+) -> Result<Done, Failure> {
+    if swap.expect == Expect::Vacant {
+        let mut slot = None;
+        let reply = apply(&mut slot, swap, clock.now());
+        if let Some(slot) = slot {
+            if insert(connection, swap, &slot)? == 1 {
+                let new_row = true;
+                return Ok(Done { reply, new_row });
+            }
+        }
+    }
+    carry_out(connection, clock, swap)
+}
+
+/// Carries out a swap within a transaction, which takes the write lock only where the swap wins.
 pub(crate) fn carry_out(
     connection: &Connection,
     clock: &dyn Clock,
@@ -48,38 +70,37 @@ pub(crate) fn carry_out(
     if done.reply.verdict != Verdict::Won {
         return Ok(done);
     }
-    let key = swap.slot.as_bytes();
     let written = match (id, slot) {
         (None, None) => return Ok(done),
         (Some(id), None) => prepared(connection, REMOVE)?.execute([id])?,
-        (id, Some(slot)) => {
-            let (lease_until, gone_at) = (stored(slot.lease_until), stored(slot.gone_at));
-            let (rev, head, body) = (slot.rev.as_bytes(), slot.head.as_bytes(), &slot.body[..]);
-            match id {
-                Some(id) => prepared(connection, UPDATE)?.execute(params![
-                    id,
-                    lease_until,
-                    gone_at,
-                    rev,
-                    head,
-                    body
-                ])?,
-                None => prepared(connection, INSERT)?.execute(params![
-                    key,
-                    lease_until,
-                    gone_at,
-                    rev,
-                    head,
-                    body
-                ])?,
-            }
-        }
+        (Some(id), Some(slot)) => prepared(connection, UPDATE)?.execute(params![
+            id,
+            stored(slot.lease_until),
+            stored(slot.gone_at),
+            slot.rev.as_bytes(),
+            slot.head.as_bytes(),
+            &slot.body[..]
+        ])?,
+        (None, Some(slot)) => insert(connection, swap, &slot)?,
     };
     match written {
         1 => Ok(done),
-        // The row that was found a moment ago, in this transaction, is not there: an index lies.
+        // The row that was found a moment ago, in this transaction, is not there, or one that was
+        // not found is: an index lies.
         _ => Err(Failure::Row("id")),
     }
+}
+
+/// Gives 0 where a row has the key already.
+fn insert(connection: &Connection, swap: &Swap, slot: &Slot) -> Result<usize, Failure> {
+    Ok(prepared(connection, INSERT)?.execute(params![
+        swap.slot.as_bytes(),
+        stored(slot.lease_until),
+        stored(slot.gone_at),
+        slot.rev.as_bytes(),
+        slot.head.as_bytes(),
+        &slot.body[..]
+    ])?)
 }
 
 /// See [`carry_out`].

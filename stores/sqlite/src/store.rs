@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use idemp::{AsyncStore, Clock, Store, StoreError, Swap, Swapped};
+use idemp::{AsyncStore, Clock, Expect, Rev, Store, StoreError, Swap, Swapped};
 use rusqlite::Connection;
 
 use crate::error::{Failure, FileError, Kind};
@@ -230,6 +230,10 @@ impl Shared {
 
     fn ask_or_enter(&self, swap: &Swap) -> Result<Asked, Failure> {
         self.check_process()?;
+        // Who names a revision holds the slot, save one that is late: it is not asked for twice.
+        if matches!(swap.expect, Expect::Rev(rev) if rev != Rev::NIL) {
+            return Ok(Asked::Entered(self.queue.enter(swap)?));
+        }
         let asked = {
             let reader = self.reader();
             let reader = reader.as_ref().ok_or(Failure::Closed)?;

@@ -27,6 +27,13 @@ pub(crate) struct Writer {
     groups: u64,
 }
 
+/// When a transaction takes the write lock.
+#[derive(Clone, Copy)]
+enum Lock {
+    AtOnce,
+    IfItWins,
+}
+
 /// A transaction that failed.
 enum Failed {
     /// Before its commit: nothing was written.
@@ -52,7 +59,7 @@ impl Writer {
 
     /// Carries out one swap, and takes the write lock only where it wins.
     pub(crate) fn alone(&mut self, clock: &dyn Clock, swap: &Swap) -> Answer {
-        let answers = match self.transaction("BEGIN", clock, &[swap]) {
+        let answers = match self.transaction(Lock::IfItWins, clock, &[swap]) {
             Ok(answers) => answers,
             // Another process is writing, or wrote since this one read: that has to be waited for.
             Err(Failed::Nothing(_)) => self.commit(clock, &[swap]),
@@ -68,7 +75,7 @@ impl Writer {
     /// that none fails for another's sake.
     pub(crate) fn commit(&mut self, clock: &dyn Clock, swaps: &[&Swap]) -> Vec<Answer> {
         let all = |failure: Failure| swaps.iter().map(|_| Err(failure.clone())).collect();
-        match self.transaction("BEGIN IMMEDIATE", clock, swaps) {
+        match self.transaction(Lock::AtOnce, clock, swaps) {
             Ok(answers) => answers,
             Err(Failed::Unknown(failure)) => all(failure),
             Err(Failed::Nothing(failure)) if failure.kind() == Kind::Busy => all(failure),
@@ -81,7 +88,7 @@ impl Writer {
             }
             Err(Failed::Nothing(failure)) => match failure.kind() {
                 Kind::Full if self.make_room(clock) => {
-                    match self.transaction("BEGIN IMMEDIATE", clock, swaps) {
+                    match self.transaction(Lock::AtOnce, clock, swaps) {
                         Ok(answers) => answers,
                         Err(Failed::Nothing(failure) | Failed::Unknown(failure)) => all(failure),
                     }
@@ -143,16 +150,20 @@ impl Writer {
 
     fn transaction(
         &mut self,
-        begin: &str,
+        lock: Lock,
         clock: &dyn Clock,
         swaps: &[&Swap],
     ) -> Result<Vec<Answer>, Failed> {
+        let (begin, carry_out): (_, fn(&_, &_, &_) -> _) = match lock {
+            Lock::IfItWins => ("BEGIN", row::carry_out),
+            Lock::AtOnce => ("BEGIN IMMEDIATE", row::carry_out_asked),
+        };
         LOG_PAGES.set(0);
         self.begin(begin).map_err(Failed::Nothing)?;
         let mut answers = Vec::with_capacity(swaps.len());
         let (mut new_rows, mut wins) = (0, 0);
         for swap in swaps {
-            match row::carry_out(&self.connection, clock, swap) {
+            match carry_out(&self.connection, clock, swap) {
                 Ok(done) => {
                     new_rows += u64::from(done.new_row);
                     wins += u64::from(done.reply.verdict == Verdict::Won);

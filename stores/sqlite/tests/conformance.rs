@@ -2,6 +2,7 @@
 
 use idemp_conformance::{Limits, Room, Subject, suite};
 use idemp_sqlite::{Durability, SqliteOptions, SqliteStore};
+use rusqlite::Connection;
 
 struct Sqlite(Durability);
 
@@ -15,6 +16,14 @@ impl Subject for Sqlite {
 
     async fn purge(&self, store: &SqliteStore) -> Option<u64> {
         Some(store.purge(u64::MAX).unwrap())
+    }
+
+    /// What is no database is refused when it is opened; so the records are taken away later.
+    async fn out_of_reach(&self, room: &Room) -> Option<SqliteStore> {
+        let store = self.open(room).await;
+        let other = Connection::open(room.folder().join("idemp.db")).unwrap();
+        other.execute_batch("DROP TABLE slots").unwrap();
+        Some(store)
     }
 
     fn limits(&self) -> Limits {
