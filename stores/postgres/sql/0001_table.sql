@@ -64,8 +64,8 @@ CREATE FUNCTION "public"."idempotency_keys_swap"(
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
 $$
 DECLARE
-    gone_and_locked boolean := false;
-    rounds integer := 0;
+    gone_and_locked boolean;    -- null: not yet
+    rounds integer;             -- null: none
     setting text;
     now_ms bigint;
     there_rev bytea;
@@ -79,9 +79,13 @@ BEGIN
     setting := set_config('idemp.tenant', in_tenant, true);
     LOOP
         IF in_expect <> '\x00000000000000000000000000000000' THEN
-            setting := CASE WHEN NOT in_durable THEN set_config('synchronous_commit', 'off', true)
-                WHEN in_durable AND current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
-                THEN set_config('synchronous_commit', 'on', true) END;
+            IF in_durable THEN
+                IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+                    setting := set_config('synchronous_commit', 'on', true);
+                END IF;
+            ELSIF NOT in_durable THEN
+                setting := set_config('synchronous_commit', 'off', true);
+            END IF;
             now_ms := "public"."idempotency_keys_now"();
             IF in_rev IS NULL THEN
                 DELETE FROM "public"."idempotency_keys" k
@@ -137,9 +141,13 @@ BEGIN
             END IF;
             -- Now it is what was expected: it was put between the two statements.
         ELSE
-            setting := CASE WHEN NOT in_durable THEN set_config('synchronous_commit', 'off', true)
-                WHEN in_durable AND current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
-                THEN set_config('synchronous_commit', 'on', true) END;
+            IF in_durable THEN
+                IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+                    setting := set_config('synchronous_commit', 'on', true);
+                END IF;
+            ELSIF NOT in_durable THEN
+                setting := set_config('synchronous_commit', 'off', true);
+            END IF;
             IF there_rev IS NULL THEN
                 IF in_rev IS NULL THEN
                     RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
@@ -160,7 +168,7 @@ BEGIN
                     RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
                 END IF;
                 -- Somebody else was faster. The next statement sees what this one did not.
-            ELSIF NOT gone_and_locked THEN
+            ELSIF gone_and_locked IS NULL THEN
                 -- It is gone, and whoever else sees that comes here, too: look again with the row
                 -- locked.
                 gone_and_locked := true;
@@ -177,7 +185,7 @@ BEGIN
                 RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
             END IF;
         END IF;
-        rounds := rounds + 1;
+        rounds := coalesce(rounds, 0) + 1;
         IF rounds = 16 THEN
             RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
                 MESSAGE = 'the idempotency key kept changing';
@@ -186,8 +194,9 @@ BEGIN
 END
 $$;
 
--- What claim.sql does where it saw nothing: it puts without looking, and where something is there
--- after all asks as everybody does. idemp.tenant is set.
+-- Puts without looking, which writes nothing where something is there: then it asks as everybody
+-- does. For claim.sql, which has looked, and for a transaction of the caller's, where a duplicate is
+-- rare. idemp.tenant is set.
 CREATE FUNCTION "public"."idempotency_keys_put"(
     in_tenant text, in_key bytea, in_rev bytea, in_lease_for bigint, in_keep_for bigint,
     in_head bytea, in_body bytea, in_durable boolean
@@ -200,9 +209,13 @@ DECLARE
     nothing bytea;
     no_time bigint;
 BEGIN
-    setting := CASE WHEN NOT in_durable THEN set_config('synchronous_commit', 'off', true)
-        WHEN in_durable AND current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
-        THEN set_config('synchronous_commit', 'on', true) END;
+    IF in_durable THEN
+        IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+            setting := set_config('synchronous_commit', 'on', true);
+        END IF;
+    ELSIF NOT in_durable THEN
+        setting := set_config('synchronous_commit', 'off', true);
+    END IF;
     now_ms := "public"."idempotency_keys_now"();
     INSERT INTO "public"."idempotency_keys" AS k
         (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
@@ -245,8 +258,14 @@ DECLARE
 BEGIN
     IF in_goes_on THEN
         BEGIN
-            answer := "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev,
-                in_lease_for, in_keep_for, in_head, in_body, true);
+            IF in_expect IS NULL AND in_rev IS NOT NULL THEN
+                setting := set_config('idemp.tenant', in_tenant, true);
+                answer := "public"."idempotency_keys_put"(in_tenant, in_key, in_rev,
+                    in_lease_for, in_keep_for, in_head, in_body, true);
+            ELSE
+                answer := "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev,
+                    in_lease_for, in_keep_for, in_head, in_body, true);
+            END IF;
         EXCEPTION WHEN lock_not_available THEN
             answer := NULL;
         END;

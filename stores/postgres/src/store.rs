@@ -1,4 +1,4 @@
-//! [`PostgresStore`]: one function call a question.
+//! [`PostgresStore`]: one statement a question.
 
 use std::fmt;
 use std::future::Future;
@@ -18,8 +18,8 @@ use crate::sql;
 
 /// Idempotency keys in a table of PostgreSQL. Cheap to clone: clones share their connections.
 ///
-/// Every question is one statement and one trip; a connection that asks for the first time takes
-/// one more, to prepare it. The server's clock decides. See the crate's page for roles, row level
+/// Every question is one statement and one trip; a connection that asks one of the two kinds, a
+/// claim or any other, for the first time takes one more, to prepare it. The server's clock decides. See the crate's page for roles, row level
 /// security and migrations.
 #[derive(Clone)]
 pub struct PostgresStore {
