@@ -64,8 +64,8 @@ CREATE FUNCTION "public"."idempotency_keys_swap"(
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
 $$
 DECLARE
-    gone_and_locked boolean := false;
-    rounds integer := 0;
+    gone_and_locked boolean;    -- null: not yet
+    rounds integer;             -- null: none
     setting text;
     now_ms bigint;
     there_rev bytea;
@@ -79,8 +79,10 @@ BEGIN
     setting := set_config('idemp.tenant', in_tenant, true);
     LOOP
         IF in_expect <> '\x00000000000000000000000000000000' THEN
-            IF in_durable AND current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
-                setting := set_config('synchronous_commit', 'on', true);
+            IF in_durable THEN
+                IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+                    setting := set_config('synchronous_commit', 'on', true);
+                END IF;
             ELSIF NOT in_durable THEN
                 setting := set_config('synchronous_commit', 'off', true);
             END IF;
@@ -99,16 +101,16 @@ BEGIN
                     WHERE k.tenant = in_tenant AND k.key = in_key
                         AND k.rev = in_expect AND now_ms < k.gone_at;
             END IF;
-            IF FOUND THEN
-                IF "public"."idempotency_keys_now"() > now_ms + 5 THEN
-                    -- It waited for another transaction that failed: the deadlines count from now.
-                    now_ms := "public"."idempotency_keys_now"();
-                    UPDATE "public"."idempotency_keys" k
-                        SET lease_until = CASE WHEN in_lease_for = 0 THEN now_ms
-                                ELSE greatest(k.lease_until, now_ms + in_lease_for) END,
-                            gone_at = greatest(k.gone_at, now_ms + in_keep_for)
-                        WHERE k.tenant = in_tenant AND k.key = in_key;
-                END IF;
+            IF FOUND AND "public"."idempotency_keys_now"() <= now_ms + 5 THEN
+                RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+            ELSIF FOUND THEN
+                -- It waited for another transaction that failed: the deadlines count from now.
+                now_ms := "public"."idempotency_keys_now"();
+                UPDATE "public"."idempotency_keys" k
+                    SET lease_until = CASE WHEN in_lease_for = 0 THEN now_ms
+                            ELSE greatest(k.lease_until, now_ms + in_lease_for) END,
+                        gone_at = greatest(k.gone_at, now_ms + in_keep_for)
+                    WHERE k.tenant = in_tenant AND k.key = in_key;
                 RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
             END IF;
         END IF;
@@ -139,8 +141,10 @@ BEGIN
             END IF;
             -- Now it is what was expected: it was put between the two statements.
         ELSE
-            IF in_durable AND current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
-                setting := set_config('synchronous_commit', 'on', true);
+            IF in_durable THEN
+                IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+                    setting := set_config('synchronous_commit', 'on', true);
+                END IF;
             ELSIF NOT in_durable THEN
                 setting := set_config('synchronous_commit', 'off', true);
             END IF;
@@ -153,18 +157,18 @@ BEGIN
                     VALUES (in_tenant, in_key, in_rev, now_ms + in_lease_for, now_ms + in_keep_for,
                             now_ms + in_keep_for, in_head, in_body)
                     ON CONFLICT DO NOTHING;
-                IF FOUND THEN
-                    IF "public"."idempotency_keys_now"() > now_ms + 5 THEN
-                        -- As above. purge_after is still early enough.
-                        now_ms := "public"."idempotency_keys_now"();
-                        UPDATE "public"."idempotency_keys" k
-                            SET lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for
-                            WHERE k.tenant = in_tenant AND k.key = in_key;
-                    END IF;
+                IF FOUND AND "public"."idempotency_keys_now"() <= now_ms + 5 THEN
+                    RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+                ELSIF FOUND THEN
+                    -- As above. purge_after is still early enough.
+                    now_ms := "public"."idempotency_keys_now"();
+                    UPDATE "public"."idempotency_keys" k
+                        SET lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for
+                        WHERE k.tenant = in_tenant AND k.key = in_key;
                     RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
                 END IF;
                 -- Somebody else was faster. The next statement sees what this one did not.
-            ELSIF NOT gone_and_locked THEN
+            ELSIF gone_and_locked IS NULL THEN
                 -- It is gone, and whoever else sees that comes here, too: look again with the row
                 -- locked.
                 gone_and_locked := true;
@@ -181,12 +185,55 @@ BEGIN
                 RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
             END IF;
         END IF;
-        rounds := rounds + 1;
+        rounds := coalesce(rounds, 0) + 1;
         IF rounds = 16 THEN
             RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
                 MESSAGE = 'the idempotency key kept changing';
         END IF;
     END LOOP;
+END
+$$;
+
+-- Puts without looking, which writes nothing where something is there: then it asks as everybody
+-- does. For claim.sql, which has looked, and for a transaction of the caller's, where a duplicate is
+-- rare. idemp.tenant is set.
+CREATE FUNCTION "public"."idempotency_keys_put"(
+    in_tenant text, in_key bytea, in_rev bytea, in_lease_for bigint, in_keep_for bigint,
+    in_head bytea, in_body bytea, in_durable boolean
+) RETURNS "public"."idempotency_keys_answer"
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
+$$
+DECLARE
+    setting text;
+    now_ms bigint;
+    nothing bytea;
+    no_time bigint;
+BEGIN
+    IF in_durable THEN
+        IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+            setting := set_config('synchronous_commit', 'on', true);
+        END IF;
+    ELSIF NOT in_durable THEN
+        setting := set_config('synchronous_commit', 'off', true);
+    END IF;
+    now_ms := "public"."idempotency_keys_now"();
+    INSERT INTO "public"."idempotency_keys" AS k
+        (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
+        VALUES (in_tenant, in_key, in_rev, now_ms + in_lease_for, now_ms + in_keep_for,
+                now_ms + in_keep_for, in_head, in_body)
+        ON CONFLICT DO NOTHING;
+    IF FOUND AND "public"."idempotency_keys_now"() <= now_ms + 5 THEN
+        RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+    ELSIF FOUND THEN
+        -- It waited for another transaction that failed. purge_after is still early enough.
+        now_ms := "public"."idempotency_keys_now"();
+        UPDATE "public"."idempotency_keys" k
+            SET lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for
+            WHERE k.tenant = in_tenant AND k.key = in_key;
+        RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+    END IF;
+    RETURN "public"."idempotency_keys_swap"(in_tenant, in_key, NULL, in_rev,
+        in_lease_for, in_keep_for, in_head, in_body, in_durable);
 END
 $$;
 
@@ -211,8 +258,14 @@ DECLARE
 BEGIN
     IF in_goes_on THEN
         BEGIN
-            answer := "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev,
-                in_lease_for, in_keep_for, in_head, in_body, true);
+            IF in_expect IS NULL AND in_rev IS NOT NULL THEN
+                setting := set_config('idemp.tenant', in_tenant, true);
+                answer := "public"."idempotency_keys_put"(in_tenant, in_key, in_rev,
+                    in_lease_for, in_keep_for, in_head, in_body, true);
+            ELSE
+                answer := "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev,
+                    in_lease_for, in_keep_for, in_head, in_body, true);
+            END IF;
         EXCEPTION WHEN lock_not_available THEN
             answer := NULL;
         END;
@@ -220,8 +273,8 @@ BEGIN
         answer := "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev,
             in_lease_for, in_keep_for, in_head, in_body, true);
     END IF;
-    setting := set_config('lock_timeout', callers_wait, true);
-    setting := set_config('idemp.tenant', callers_tenant, true);
+    setting := set_config('lock_timeout', callers_wait, true)
+        || set_config('idemp.tenant', callers_tenant, true);
     RETURN answer;
 END
 $$;

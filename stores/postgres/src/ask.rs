@@ -32,6 +32,18 @@ const TYPES: [Type; 8] = [
     Type::BYTEA,
 ];
 
+/// The types of the parameters of a claim.
+pub(crate) const CLAIM_TYPES: [Type; 8] = [
+    Type::TEXT,
+    Type::BYTEA,
+    Type::BYTEA,
+    Type::INT8,
+    Type::INT8,
+    Type::BYTEA,
+    Type::BYTEA,
+    Type::BOOL,
+];
+
 /// The types of all nine parameters.
 pub(crate) fn types(ninth: Type) -> [Type; 9] {
     let [a, b, c, d, e, f, g, h] = TYPES;
@@ -75,6 +87,11 @@ impl<'a> Ask<'a> {
         })
     }
 
+    /// Whether it expects nothing and puts something.
+    pub(crate) fn claims(&self) -> bool {
+        self.expect.is_none() && self.rev.is_some()
+    }
+
     /// Whether it replaces what is known by something without a lease, or by nothing.
     pub(crate) fn ends(&self) -> bool {
         self.expect.is_some() && self.lease_for == 0
@@ -96,6 +113,11 @@ impl<'a> Ask<'a> {
             ninth,
         ]
     }
+}
+
+/// Without the third, which a claim does not have.
+pub(crate) fn of_a_claim<T: Copy>([a, b, _, d, e, f, g, h, i]: [T; 9]) -> [T; 8] {
+    [a, b, d, e, f, g, h, i]
 }
 
 /// The tenant is the first part of the scope. The key is the rest of the slot's name as it is:
