@@ -11,6 +11,7 @@
 //! race.run().print();
 //! ```
 
+pub mod blast;
 pub mod service;
 
 use std::hint::black_box;

@@ -9,6 +9,7 @@ use idemp::{
     AsyncStore, Body, Decision, Expect, Fingerprint, Head, Idempotency, Key, Put, Rev, Scope, Slot,
     SlotKey, StoreError, Swap, Swapped, Timestamp, Verdict,
 };
+use idemp_benches::blast::{Recorder, blast};
 use idemp_redis::{RedisStore, SWAP_SCRIPT};
 use idemp_servers::{Redis, Reply};
 use redis::aio::MultiplexedConnection;
@@ -17,6 +18,8 @@ use redis::{AsyncConnectionConfig, Script, Value};
 const CONNECTIONS: usize = 50;
 const ROUNDS: usize = 9;
 const OUTCOME: [u8; 100] = [7; 100];
+/// How many slots the server's capacity is measured with.
+const CAPACITY: u64 = 20_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 const DAY: u64 = 86_400_000;
 
@@ -39,6 +42,7 @@ async fn main() {
     for (outstanding, hits) in [(1, 8_000), (16, 24_000)] {
         replays_beside_a_script(&server, &stores, sizes, outstanding, hits).await;
     }
+    capacity(&server, sizes).await;
 }
 
 /// One of each kind for every connection.
@@ -182,6 +186,106 @@ async fn replays_beside_a_script(
     table(["by script alone", "idemp-redis", "GET"], samples);
 }
 
+/// What the server alone can do: the bytes that each client sends, sent again by one that does
+/// nothing with the replies, and the server's processor time for them.
+async fn capacity(server: &Redis, sizes: [usize; 2]) {
+    let client = |recorder: &Recorder| redis::Client::open(server.url_at(recorder.addr())).unwrap();
+    let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+    let recorders = [(); 3].map(|()| Recorder::to(server.addr()));
+    let bare = Bare {
+        connection: client(&recorders[0])
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .unwrap(),
+        values: sizes.map(|size| Arc::from(vec![7; size])),
+    };
+    let builder = RedisStore::builder(server.url_at(recorders[1].addr())).answer_within(PATIENCE);
+    let ours = Idempotency::new(builder.connect().await.unwrap());
+    let connection = client(&recorders[2])
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+        .unwrap();
+    let script = Idempotency::new(ByScript::new(connection).await);
+    let names: Vec<Name> = (0..CAPACITY).map(|n| name("capacity", n)).collect();
+    let sent = [
+        record_bare(&recorders[0], &bare, &names).await,
+        record(&recorders[1], &ours, &names).await,
+        record(&recorders[2], &script, &names).await,
+    ];
+    println!(
+        "the server alone, by its processor time: the same bytes from a client that throws the"
+    );
+    println!("replies away, us an operation, and how many times the script's rate that is");
+    let mut samples = [[(); 3]; 3].map(|steps| steps.map(|()| Vec::new()));
+    for _ in 0..ROUNDS {
+        for (kind, sent) in sent.iter().enumerate() {
+            server.command(&["FLUSHALL"]);
+            for (step, bytes) in sent.iter().enumerate() {
+                let before = server_processor_time(server);
+                blast(server.addr(), bytes);
+                let taken = server_processor_time(server) - before;
+                samples[kind][step].push(taken * 1e6 / CAPACITY as f64);
+            }
+        }
+    }
+    let medians = samples.map(|steps| {
+        steps.map(|mut taken| {
+            taken.sort_by(f64::total_cmp);
+            taken[taken.len() / 2]
+        })
+    });
+    println!(
+        "  {:<32} {:>15} {:>15} {:>15}",
+        "", "claim", "finish", "replay"
+    );
+    let kinds = ["SET PX, SET PX, GET", "idemp-redis", "by script alone"];
+    for (kind, taken) in kinds.iter().zip(medians) {
+        print!("  {kind:<32}");
+        for (taken, script) in taken.iter().zip(medians[2]) {
+            print!(" {taken:>8.2} {:>5.2}x", script / taken);
+        }
+        println!();
+    }
+}
+
+/// The bytes of the claims, of the finishes and of the replays, for every name.
+async fn record<S: AsyncStore + 'static>(
+    recorder: &Recorder,
+    idem: &Idempotency<S>,
+    names: &[Name],
+) -> [Vec<u8>; 3] {
+    let _connecting = recorder.take();
+    let mut leases = Vec::with_capacity(names.len());
+    for name in names {
+        leases.push(miss(idem, name).await);
+    }
+    let claims = recorder.take();
+    for mut lease in leases {
+        lease.finish_bytes(Body::from(&OUTCOME[..])).await.unwrap();
+    }
+    let finishes = recorder.take();
+    for name in names {
+        hit(idem, name).await;
+    }
+    [claims, finishes, recorder.take()]
+}
+
+async fn record_bare(recorder: &Recorder, bare: &Bare, names: &[Name]) -> [Vec<u8>; 3] {
+    let _connecting = recorder.take();
+    let mut sets = [Vec::new(), Vec::new()];
+    for name in names {
+        for (value, sets) in bare.values.iter().zip(&mut sets) {
+            bare.set(name, value).await;
+            sets.extend(recorder.take());
+        }
+    }
+    for name in names {
+        bare.replay(name).await;
+    }
+    let [first, second] = sets;
+    [first, second, recorder.take()]
+}
+
 fn bare(stores: &Stores, values: &[Arc<[u8]>; 2]) -> Vec<Bare> {
     let bare = |connection: &MultiplexedConnection| Bare {
         connection: connection.clone(),
@@ -245,15 +349,21 @@ struct Bare {
     values: [Arc<[u8]>; 2],
 }
 
-impl Work for Bare {
-    async fn pair(&self, (scope, key): &Name) {
+impl Bare {
+    async fn set(&self, (scope, key): &Name, value: &[u8]) {
         let slot = SlotKey::new(scope, key);
-        let key = [b"bare:", slot.as_bytes()].concat();
+        let mut set = redis::cmd("SET");
+        set.arg([b"bare:", slot.as_bytes()].concat()).arg(value);
+        set.arg("PX").arg(DAY);
+        let done = self.connection.clone().send_packed_command(&set).await;
+        assert_eq!(done.unwrap(), Value::Okay);
+    }
+}
+
+impl Work for Bare {
+    async fn pair(&self, name: &Name) {
         for value in &self.values {
-            let mut set = redis::cmd("SET");
-            set.arg(&key).arg(&value[..]).arg("PX").arg(DAY);
-            let done = self.connection.clone().send_packed_command(&set).await;
-            assert_eq!(done.unwrap(), Value::Okay);
+            self.set(name, value).await;
         }
     }
 

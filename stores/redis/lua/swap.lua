@@ -13,41 +13,39 @@
 -- and its record. The key's expiry is gone_at; a record has how long before that its lease ends.
 local call, key, expect, put = redis.call, KEYS[1], ARGV[1], ARGV[2]
 local left = call('PTTL', key)
-local now, gone_at, lease_until
+local now, gone_at, before
 
 if left == -2 or left == 0 then -- nothing, or what is gone in this very millisecond
   local time = call('TIME')
-  now, gone_at, lease_until = time[1] * 1000 + math.floor(time[2] / 1000), 0, 0
+  now, gone_at = time[1] * 1000 + math.floor(time[2] / 1000), 0
   if expect ~= '' then
     return {now}
   end
 else
   gone_at = call('PEXPIRETIME', key)
   now = gone_at - left
-  local fixed = call('GETRANGE', key, 0, 24)
+  local fixed = call('GETRANGE', key, '0', '24')
   if string.sub(fixed, 2, 17) ~= expect or string.byte(fixed) ~= 1 or #fixed < 25 or left < 0 then
     if ARGV[6] ~= '' and left > 0 then
       call('PEXPIREAT', key, gone_at)
     end
     return {now, gone_at, call('GET', key)}
   end
-  lease_until = gone_at - struct.unpack('<i8', fixed, 18)
+  before = fixed
 end
 
 if put == '' then
   call('UNLINK', key)
   return now
 end
-local lease_for = tonumber(ARGV[3])
-if lease_for == 0 then
-  lease_until = now
-else
-  lease_until = math.max(lease_until, now + lease_for)
+local lease_until = now + ARGV[3]
+if before and lease_until > now then
+  lease_until = math.max(lease_until, gone_at - struct.unpack('<i8', before, 18))
 end
 gone_at = math.max(gone_at, now + ARGV[4])
 if gone_at == now then
   call('UNLINK', key)
 else
-  call('SET', key, put .. struct.pack('<i8', gone_at - lease_until) .. ARGV[5], 'PXAT', gone_at)
+  call('SET', key, put .. struct.pack('<i8', gone_at - lease_until) .. ARGV[5], 'PXAT', string.format('%d', gone_at))
 end
 return now

@@ -128,7 +128,7 @@ impl Cluster {
         for node in self.to_be_asked() {
             let mut commands = Pipeline::new();
             commands.cmd("CLUSTER").arg("SLOTS");
-            let ranges = match node.link().ask(&commands, 1).await {
+            let ranges = match node.link().ask(&commands, 1, false).await {
                 Ok(replies) => ranges(&replies, node.host()),
                 Err(error) => {
                     last = error;

@@ -54,6 +54,9 @@ pub enum RedisFault {
     /// What the server said cannot be understood.
     #[error("the server's reply cannot be understood")]
     Reply,
+    /// A claim won, and its slot was replaced or removed before the server told when it won.
+    #[error("the slot was claimed, and changed before its deadlines were told")]
+    Overtaken,
     /// No node is known to serve the key.
     #[error("no node of the cluster serves the key now")]
     Unserved,

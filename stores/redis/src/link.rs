@@ -57,12 +57,17 @@ impl Link {
     }
 
     /// Sends the commands in one go and gives all `count` replies, errors of the server among them.
+    /// Where they may grant a lease, only to a server that does not evict.
     pub(crate) async fn ask(
         &self,
         commands: &Pipeline,
         count: usize,
+        granting: bool,
     ) -> Result<Vec<Value>, StoreError> {
         let mut connected = self.connected().await?;
+        if granting {
+            self.check(&mut connected).await?;
+        }
         let connection = &mut connected.connection;
         let replies = connection.send_packed_commands(commands, 0, count).await;
         match replies {
@@ -75,9 +80,12 @@ impl Link {
     /// Makes sure that the server does not evict, as far as was seen in the last while.
     pub(crate) async fn may_grant(&self) -> Result<(), StoreError> {
         let mut connected = self.connected().await?;
-        let known = connected.known.clone();
+        self.check(&mut connected).await
+    }
+
+    async fn check(&self, connected: &mut Connected) -> Result<(), StoreError> {
         {
-            let mut granting = lock(&known.granting);
+            let mut granting = lock(&connected.known.granting);
             if granting.checked_at.elapsed() < self.options.check_every {
                 return granting.refused.clone().map_or(Ok(()), |r| Err(r.into()));
             }
@@ -93,16 +101,16 @@ impl Link {
             .and_then(|server| server.check(&self.options).map(|()| server));
         let refused = match info {
             Ok(server) => server.refusal(&self.options),
-            Err(fault) => return Err(self.broken(&connected, fault)),
+            Err(fault) => return Err(self.broken(connected, fault)),
         };
-        lock(&known.granting).refused = refused.clone();
+        lock(&connected.known.granting).refused = refused.clone();
         refused.map_or(Ok(()), |refused| Err(refused.into()))
     }
 
     /// The server does not know the script any more: somebody emptied its memory of scripts.
     pub(crate) async fn load_scripts(&self) -> Result<(), StoreError> {
         let (commands, count) = script::load();
-        let replies = self.ask(&commands, count).await?;
+        let replies = self.ask(&commands, count, false).await?;
         Ok(script::loaded(&replies)?)
     }
 

@@ -73,9 +73,9 @@ impl Servers {
     /// Asks the server that serves the key, follows where it says that another one does, and
     /// nothing else: a question may be repeated only where it is certain that it was not heard.
     pub(crate) async fn ask(&self, question: &Question<'_>) -> Result<Answer, StoreError> {
-        let mut node = match self {
-            Self::One(node) => node.clone(),
-            Self::Cluster(cluster) => cluster.node_of(question.key()).await?,
+        let (mut node, question) = match self {
+            Self::One(node) => (node.clone(), question),
+            Self::Cluster(cluster) => (cluster.node_of(question.key()).await?, &question.whole()),
         };
         let mut asking = false;
         for _ in 0..HOPS {
@@ -85,6 +85,11 @@ impl Servers {
             let Some(error) = first_error(&replies) else {
                 return Ok(question.answer(replies)?);
             };
+            if question.may_have_changed(&replies) {
+                link.give_up();
+                self.doubt();
+                return Err(RedisFault::refused(error).into());
+            }
             match (self, error.kind(), error.details()) {
                 (Self::Cluster(cluster), Some(ServerErrorKind::Moved), Some(said)) => {
                     (node, asking) = (cluster.named(&node, said)?, false);
@@ -119,19 +124,18 @@ async fn ask_one(
     question: &Question<'_>,
     asking: bool,
 ) -> Result<Vec<Value>, StoreError> {
-    if question.claims() {
-        link.may_grant().await?;
+    if !asking {
+        let (commands, count) = question.commands()?;
+        return link.ask(&commands, count, question.claims()).await;
     }
     let (commands, count) = question.commands()?;
-    if !asking {
-        return link.ask(&commands, count).await;
-    }
     let mut with_asking = Pipeline::with_capacity(count + 1);
     with_asking.cmd("ASKING");
     for command in commands.cmd_iter() {
         with_asking.add_command(command.clone());
     }
-    let mut replies = link.ask(&with_asking, count + 1).await?;
+    let granting = question.claims();
+    let mut replies = link.ask(&with_asking, count + 1, granting).await?;
     replies.remove(0);
     Ok(replies)
 }

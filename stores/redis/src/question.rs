@@ -1,8 +1,14 @@
 //! [`Question`]: a swap as commands, and the replies as its answer.
 //!
-//! A claim of a vacant slot and a read are native commands in a transaction, which a server
-//! answers in half the time of a script. The transaction is what makes the key's expiry that of
-//! the value beside it: without one, another client's write gets between them.
+//! A claim of a vacant slot and a read are native commands, which a server answers in half the
+//! time of a script. The key's expiry has to be that of the value beside it, also where another
+//! client's write gets between two commands. A read is a transaction. A claim is not, which costs
+//! both sides less: its last command reads the revision once more. A revision is put once, so
+//! where it is still that of the value that the `SET` left there, nothing was written since, and
+//! what the commands between them said is of that value, at a moment when it lay there.
+//! In a cluster, where the key may also move away in between, a claim is a transaction, too.
+
+use std::time::Duration;
 
 use idemp::{Expect, NewSlot, Put, Rev, Swap, Swapped, Timestamp, Verdict};
 use redis::{Pipeline, Value};
@@ -12,11 +18,16 @@ use crate::options::{Copies, Options};
 use crate::record::{self, millis};
 use crate::script;
 
+/// A slot that goes sooner is claimed by the script: it may be gone before its time is told.
+const SHORT: Duration = Duration::from_secs(1);
+
 /// How a swap is put to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// `SET … NX GET PX`, with the expiry and what is left until then.
+    /// `SET … NX GET PX`, with the expiry, what is left until then, and the revision after that.
     Claim,
+    /// The same in a transaction.
+    WholeClaim,
     /// `GETEX`, with the expiry and the time. It changes nothing and counts as a write: so a
     /// replica refuses it, whose answer could be old.
     Read,
@@ -36,8 +47,8 @@ pub(crate) struct Question<'a> {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Swapped(Swapped),
-    /// The claim lost against a slot in the millisecond in which it goes, or won one that was gone
-    /// before its time could be told. The script knows better.
+    /// The claim changed nothing, and what defeated it went or was replaced before its deadlines
+    /// could be told. The script knows better.
     Unclear,
 }
 
@@ -49,7 +60,7 @@ impl<'a> Question<'a> {
         let form = match (&swap.put, swap.expect) {
             _ if copies.is_some() => Form::Script,
             (_, Expect::Rev(Rev::NIL)) => Form::Read,
-            (Put::Slot(new), Expect::Vacant) if new.keep_for.as_millis() > 0 => Form::Claim,
+            (Put::Slot(new), Expect::Vacant) if new.keep_for >= SHORT => Form::Claim,
             _ => Form::Script,
         };
         Self {
@@ -63,6 +74,16 @@ impl<'a> Question<'a> {
     /// The same by the script, which knows every case.
     pub(crate) fn by_script(&self) -> Self {
         let form = Form::Script;
+        Self { form, ..*self }
+    }
+
+    /// The same as one whole: in a cluster, a key may move on between two commands, and `ASKING`
+    /// covers one command or one transaction.
+    pub(crate) fn whole(&self) -> Self {
+        let form = match self.form {
+            Form::Claim => Form::WholeClaim,
+            form => form,
+        };
         Self { form, ..*self }
     }
 
@@ -84,22 +105,35 @@ impl<'a> Question<'a> {
     pub(crate) fn commands(&self) -> Result<(Pipeline, usize), RedisFault> {
         let mut commands = Pipeline::with_capacity(6);
         let count = match (self.form, &self.swap.put) {
-            (Form::Claim, Put::Slot(new)) => {
+            (Form::Claim | Form::WholeClaim, Put::Slot(new)) => {
+                let whole = self.form == Form::WholeClaim;
+                if whole {
+                    commands.cmd("MULTI");
+                }
                 let mut set = redis::Cmd::with_capacity(7, self.key.len() + new.body.len() + 160);
                 set.arg("SET").arg(self.key).arg(record::encode(new)?);
                 set.arg("NX")
                     .arg("GET")
                     .arg("PX")
                     .arg(millis(new.keep_for)?);
+                commands.add_command(set);
+                commands.add_command(self.about("PEXPIRETIME", 1));
                 // What is left of a slot that defeats it says the time in fewer bytes than TIME.
-                let mut left = redis::cmd("PTTL");
-                left.arg(self.key);
-                self.transaction(&mut commands, set, left)
+                commands.add_command(self.about("PTTL", 1));
+                let mut rev = self.about("GETRANGE", 3);
+                rev.arg("0").arg("16");
+                commands.add_command(rev);
+                if whole {
+                    commands.cmd("EXEC");
+                }
+                if whole { 6 } else { 4 }
             }
             (Form::Read, _) => {
-                let mut get = redis::cmd("GETEX");
-                get.arg(self.key);
-                self.transaction(&mut commands, get, redis::cmd("TIME"))
+                commands.cmd("MULTI");
+                commands.add_command(self.about("GETEX", 1));
+                commands.add_command(self.about("PEXPIRETIME", 1));
+                commands.cmd("TIME").cmd("EXEC");
+                5
             }
             _ => {
                 commands.add_command(self.script()?);
@@ -113,11 +147,16 @@ impl<'a> Question<'a> {
         Ok((commands, count + 1))
     }
 
-    fn transaction(&self, commands: &mut Pipeline, first: redis::Cmd, last: redis::Cmd) -> usize {
-        commands.cmd("MULTI").add_command(first);
-        commands.cmd("PEXPIRETIME").arg(self.key);
-        commands.add_command(last).cmd("EXEC");
-        5
+    /// A command about the key, with room for so many arguments.
+    fn about(&self, name: &str, arguments: usize) -> redis::Cmd {
+        let mut command = redis::Cmd::with_capacity(1 + arguments, name.len() + self.key.len() + 8);
+        command.arg(name).arg(self.key);
+        command
+    }
+
+    /// Whether the server may have changed something, though one of the replies is an error.
+    pub(crate) fn may_have_changed(&self, replies: &[Value]) -> bool {
+        self.form == Form::Claim && matches!(replies.first(), Some(Value::Nil))
     }
 
     fn script(&self) -> Result<redis::Cmd, RedisFault> {
@@ -126,7 +165,12 @@ impl<'a> Question<'a> {
         } else {
             &script::REPLACE
         };
-        let mut eval = redis::cmd("EVALSHA");
+        let body = match &self.swap.put {
+            Put::Slot(new) => new.body.len(),
+            Put::Remove => 0,
+        };
+        let mut eval = redis::Cmd::with_capacity(9, self.key.len() + body + 280);
+        eval.arg("EVALSHA");
         eval.arg(script.get_hash()).arg(1).arg(self.key);
         match &self.swap.expect {
             Expect::Vacant => eval.arg(""),
@@ -150,12 +194,20 @@ impl<'a> Question<'a> {
         if let Some(copies) = self.copies {
             confirmed(&replies.pop().ok_or(RedisFault::Reply)?, copies)?;
         }
+        match (self.form, &self.swap.put) {
+            (Form::Claim, Put::Slot(new)) => return claimed(replies, new),
+            (Form::Claim, Put::Remove) => return Err(RedisFault::Reply),
+            (Form::WholeClaim, Put::Slot(new)) => match replies.pop() {
+                Some(Value::Array(parts)) => return claimed(parts, new),
+                _ => return Err(RedisFault::Reply),
+            },
+            _ => {}
+        }
         let last = replies.pop().ok_or(RedisFault::Reply)?;
-        match (self.form, &self.swap.put, last) {
-            (Form::Script, _, Value::Int(now)) => won(now),
-            (Form::Script, _, Value::Array(parts)) => scripted(parts),
-            (Form::Claim, Put::Slot(new), Value::Array(parts)) => claimed(parts, new),
-            (Form::Read, _, Value::Array(parts)) => read(parts),
+        match (self.form, last) {
+            (Form::Script, Value::Int(now)) => won(now),
+            (Form::Script, Value::Array(parts)) => scripted(parts),
+            (Form::Read, Value::Array(parts)) => read(parts),
             _ => Err(RedisFault::Reply),
         }
     }
@@ -196,18 +248,31 @@ fn confirmed(reply: &Value, copies: Copies) -> Result<(), RedisFault> {
     })
 }
 
-fn claimed(parts: Vec<Value>, new: &NewSlot) -> Result<Answer, RedisFault> {
-    let Ok([there, Value::Int(gone_at), Value::Int(left)]) = <[Value; 3]>::try_from(parts) else {
+fn claimed(replies: Vec<Value>, new: &NewSlot) -> Result<Answer, RedisFault> {
+    let Ok(replies) = <[Value; 4]>::try_from(replies) else {
+        return Err(RedisFault::Reply);
+    };
+    let [
+        there,
+        Value::Int(gone_at),
+        Value::Int(left),
+        Value::BulkString(rev),
+    ] = replies
+    else {
         return Err(RedisFault::Reply);
     };
     match value(there)? {
         // The expiry is the server's time of the SET, and `keep_for`.
-        None if gone_at > 0 => won(gone_at - millis(new.keep_for)? as i64),
-        None => Ok(Answer::Unclear),
+        None if gone_at > 0 && rev == record::version_and_rev(new.rev) => {
+            won(gone_at - millis(new.keep_for)? as i64)
+        }
+        // It won, and its time is not known any more. To ask again would be to claim twice.
+        None => Err(RedisFault::Overtaken),
+        Some(value) if rev != value[..value.len().min(17)] => Ok(Answer::Unclear),
         // A key that never expires is no record.
         Some(_) if gone_at == -1 => Err(RedisFault::Damaged),
-        // It went between the commands, or goes in this millisecond: the server keeps a key
-        // through that of its expiry, when by the laws of slots it is gone.
+        // It goes in this millisecond: the server keeps a key through that of its expiry, when by
+        // the laws of slots it is gone.
         Some(_) if left <= 0 || gone_at < 0 => Ok(Answer::Unclear),
         Some(value) => lost(gone_at - left, Some(record::decode(&value, gone_at)?)),
     }
