@@ -6,7 +6,6 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use idemp::{AsyncStore as _, Expect, StoreError, Swap, Verdict};
@@ -22,32 +21,7 @@ fn server() -> (Postgres, CertificateDer<'static>) {
     let mut server = Postgres::start();
     let folder = server.sql("SHOW data_directory");
     let folder = Path::new(&folder);
-    let (key, certificate) = (folder.join("server.key"), folder.join("server.crt"));
-    let output = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ])
-        .args(["-days", "2", "-subj", "/CN=localhost", "-addext"])
-        .arg("subjectAltName=DNS:localhost,IP:127.0.0.1")
-        .arg("-addext")
-        .arg("basicConstraints=critical,CA:FALSE")
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .expect("openssl is installed");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let (certificate, key) = idemp_servers::certificate(folder, "server");
     let owner = {
         use std::os::unix::fs::MetadataExt;
         let folder = fs::metadata(folder).unwrap();

@@ -124,17 +124,16 @@ async fn ask_one(
     question: &Question<'_>,
     asking: bool,
 ) -> Result<Vec<Value>, StoreError> {
-    if !asking {
-        let (commands, count) = question.commands()?;
-        return link.ask(&commands, count, question.claims()).await;
-    }
     let (commands, count) = question.commands()?;
+    let granting = question.claims();
+    if !asking {
+        return link.ask(&commands, count, granting).await;
+    }
     let mut with_asking = Pipeline::with_capacity(count + 1);
     with_asking.cmd("ASKING");
     for command in commands.cmd_iter() {
         with_asking.add_command(command.clone());
     }
-    let granting = question.claims();
     let mut replies = link.ask(&with_asking, count + 1, granting).await?;
     replies.remove(0);
     Ok(replies)

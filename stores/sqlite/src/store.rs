@@ -23,7 +23,8 @@ use crate::writer::{Writer, checkpoint};
 /// Blocking and async: as a [`Store`] it commits on the caller's thread where nobody else is
 /// writing; as an [`AsyncStore`] it never waits for the disk on the caller's thread, and needs no
 /// runtime. Either way writes that meet are committed together, with one sync for all of them, and a
-/// swap that loses, as a replay does, only reads.
+/// swap that loses writes nothing. A begin looks before it queues, so a replay only reads; a swap
+/// that names a revision queues, and a late one waits there for its answer.
 ///
 /// It has two threads, which end with it. Dropping it is [`SqliteStore::close`].
 ///

@@ -9,6 +9,7 @@
 
 #![cfg(unix)]
 
+mod certificate;
 mod cluster;
 mod keeper;
 mod pair;
@@ -20,6 +21,7 @@ mod redis;
 mod resp;
 mod server;
 
+pub use certificate::certificate;
 pub use cluster::RedisCluster;
 pub use pair::RedisPair;
 pub use postgres::Postgres;

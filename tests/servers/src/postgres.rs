@@ -54,16 +54,12 @@ impl Postgres {
             settings: settings.iter().map(owned).collect(),
             port: 0,
         };
-        for _ in 0..10 {
-            postgres.port = port::free();
-            if postgres.try_start() {
-                return postgres;
-            }
-            let said = server::said(&postgres.keeper);
-            let taken = said.contains("Address already in use");
-            assert!(taken, "PostgreSQL did not start:\n{said}");
-        }
-        panic!("PostgreSQL found no free port in 10 tries");
+        port::claim("PostgreSQL", |port| {
+            postgres.port = port;
+            let started = postgres.try_start().then_some(());
+            started.ok_or_else(|| server::said(&postgres.keeper))
+        });
+        postgres
     }
 
     /// The server that all tests of this process share, started by the first that asks.

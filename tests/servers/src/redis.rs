@@ -36,16 +36,12 @@ impl Redis {
             arguments: arguments.iter().map(|word| word.to_string()).collect(),
             port: 0,
         };
-        for _ in 0..10 {
-            redis.port = port::free();
-            if redis.try_start() {
-                return redis;
-            }
-            let said = server::said(&redis.keeper);
-            let taken = said.contains("Address already in use");
-            assert!(taken, "Redis did not start:\n{said}");
-        }
-        panic!("Redis found no free port in 10 tries");
+        port::claim("Redis", |port| {
+            redis.port = port;
+            let started = redis.try_start().then_some(());
+            started.ok_or_else(|| server::said(&redis.keeper))
+        });
+        redis
     }
 
     /// The server that all tests of this process share, started by the first that asks. It keeps
