@@ -56,7 +56,7 @@ function answered<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
-    (request as IDBOpenDBRequest).onblocked = () => reject(new Error("another tab keeps the database open"));
+    (request as IDBRequest<unknown> as IDBOpenDBRequest).onblocked = () => reject(new Error("another tab keeps the database open"));
   });
 }
 
@@ -81,7 +81,7 @@ async function race(store: Store, of: string, rounds: number, withLock = false):
   const results = [];
   for (let round = 0; round < rounds; round++) {
     const swap = claim(`${of} ${round}`);
-    const start = Number(await (await fetch(`/meet?round=${of}-${round}`)).text());
+    const start = Number(await (await fetch(`/meet?round=${of}-${round}`, { method: "POST" })).text());
     const go = async () => {
       while (Date.now() < start);
       return store.swap(swap);
