@@ -2,7 +2,7 @@
 
 import "../../js/test/stand-in-core.js";
 import { StoreError } from "../../js/src/errors.js";
-import type { Store, Swap, Swapped } from "../../js/src/store.js";
+import type { NewSlot, Store, Swap, Swapped } from "../../js/src/store.js";
 import { indexedDbStore } from "../../js/src/stores/indexeddb.js";
 import { singleTabLocalStorage } from "../../js/src/stores/local-storage.js";
 import { conformance, type Law } from "../../js/src/testing/index.js";
@@ -54,16 +54,27 @@ function deleted(name: string): Promise<unknown> {
 
 function answered<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
+    const timer = setTimeout(() => reject(new Error("another tab keeps the database open")), 5_000);
+    request.onsuccess = () => {
+      clearTimeout(timer);
+      resolve(request.result);
+    };
     request.onerror = () => reject(request.error);
-    (request as IDBRequest<unknown> as IDBOpenDBRequest).onblocked = () => reject(new Error("another tab keeps the database open"));
   });
 }
 
 const DAY = 86_400_000;
 
-function claim(slot: string, keepFor = DAY): Swap & { put: { rev: string } } {
-  return { slot: name(slot), expect: "vacant", put: newSlot(keepFor / 2, keepFor) };
+function claim(slot: string, keepFor = DAY, body?: Uint8Array): Swap & { put: NewSlot } {
+  const put = newSlot(keepFor / 2, keepFor);
+  return { slot: name(slot), expect: "vacant", put: body ? { ...put, body } : put };
+}
+
+/** Bytes that no database makes smaller. */
+function random(length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at += 50_000) crypto.getRandomValues(bytes.subarray(at, at + 50_000));
+  return bytes;
 }
 
 /** The code of what a swap throws; its answer, where it throws nothing. */
@@ -125,12 +136,15 @@ const page = {
   deleted,
   answered,
   claim,
+  random,
   codeOf,
   race,
   read: (slot: string) => read(name(slot)),
   name,
   newSlot,
   fresh,
+  /** By how much a store's clock is ahead. */
+  offset: 0,
   store: undefined as unknown as Store & Partial<ReturnType<typeof indexedDbStore>>,
 };
 

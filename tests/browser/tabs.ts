@@ -8,8 +8,8 @@ import { bundle, page, serve } from "./pages-server.js";
 export interface Tabs {
   readonly context: BrowserContext;
   readonly origin: string;
-  /** Opens one more tab. */
-  open(path?: string): Promise<Page>;
+  /** Opens one more tab, of this origin or of another that means this server. */
+  open(path?: string, origin?: string): Promise<Page>;
   close(): Promise<void>;
 }
 
@@ -38,9 +38,9 @@ export async function tabs(): Promise<Tabs> {
   return {
     context: browser.context,
     origin: server.origin,
-    async open(path = "/") {
+    async open(path = "/", origin = server.origin) {
       const tab = await browser.context.newPage();
-      await tab.goto(server.origin + path);
+      await tab.goto(origin + path);
       await tab.waitForFunction(() => "idemp" in globalThis);
       return tab;
     },
