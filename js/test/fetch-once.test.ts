@@ -106,6 +106,16 @@ suite("once", () => {
     });
   });
 
+  test("what is published after the outcome does not undo it", async () => {
+    let late!: Work;
+    await tab().once("order", PAYLOAD, async (work) => {
+      late = work;
+      return "done";
+    });
+    await late.publish("late");
+    assert.deepEqual(await tab().peek("order"), { status: "done", key: late.key, data: "done" });
+  });
+
   test("another tab waits for the outcome, and is woken by it", async () => {
     const { work, given, began, open } = gated<string>();
     const first = tab().once("order", PAYLOAD, work);
@@ -563,6 +573,26 @@ suite("client.fetch", () => {
     });
     assert.equal(came.length, 4);
     assert.equal(new Set(came.map(([, key]) => key)).size, 1);
+  });
+
+  test("with an intent, a key that the server has forgotten by now is not sent again", async () => {
+    const came = await fetched(["drop"], async (client, url) => {
+      const retry = { attempts: 1, window: "1h" } as const;
+      const fetch = () => client.fetch(url, { method: "POST", intent: "order", retry });
+      await assert.rejects(fetch(), TypeError);
+      await clock.advance(HOUR);
+      await assert.rejects(fetch(), UnknownOutcomeError);
+    });
+    assert.equal(came.length, 1);
+  });
+
+  test("sends a stream, once", async () => {
+    const came = await fetched([{ status: 503 }], async (client, url) => {
+      const body = new Blob(["once"]).stream();
+      const init = { method: "POST", body, duplex: "half" } as RequestInit;
+      assert.equal((await client.fetch(url, init)).status, 503);
+    });
+    assert.equal(came.length, 1);
   });
 
   test("with an intent, an answer that is too long is given, and asked for again with the same key", async () => {
