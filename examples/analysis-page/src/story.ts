@@ -1,0 +1,111 @@
+import { useEffect, useEffectEvent, useRef } from "react";
+import type { Client, Intent } from "idemp/fetch";
+import { note } from "./journal.js";
+import { show, type Status } from "./service.js";
+
+/** What the hook says of an intent, in the words of this page. */
+export interface Seen {
+  readonly status: "idle" | "pending" | "success" | "error";
+  readonly taskId: string | undefined;
+}
+
+/** What this tab did itself since it shows this video. */
+export interface Deeds {
+  /** It wanted a start. */
+  started: boolean;
+  /** It asked the server. */
+  asked: boolean;
+  /** The tasks that it settled. */
+  readonly settled: Set<string>;
+}
+
+/**
+ * Notes what came without a deed of this tab: what the browser remembers, and what other tabs do.
+ * `settledElsewhere` is told a task that another tab settled.
+ */
+export function useStory(
+  client: Client,
+  intent: Intent,
+  file: string,
+  seen: Seen,
+  deeds: Deeds,
+  settledElsewhere: (taskId: string) => void,
+) {
+  const last = useRef<Seen>({ status: "idle", taskId: undefined });
+  const looked = useRef(false);
+
+  useEffect(() => {
+    if (looked.current) return;
+    looked.current = true;
+    client.peek<{ taskId: string }>(intent).then(
+      (found) => {
+        if (found?.status === "done" && found.data !== undefined) {
+          note(`This browser remembers ${found.data.taskId} for ${file}. Nothing was sent.`);
+        } else if (found?.status === "pending") {
+          note(`${file} is being started already, with key ${found.key.slice(0, 4)}….`);
+        } else {
+          note(`Nothing is active for ${file}, as far as this browser knows.`);
+        }
+      },
+      () => note("What this browser remembers cannot be read."),
+    );
+    // The card is made anew for another account or file.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, []);
+
+  const tell = useEffectEvent((before: Seen, now: Seen) => {
+    if (now.status === "pending" && before.status !== "pending" && !deeds.started) {
+      note("Another tab has started it: waiting for its answer.");
+    } else if (now.status === "success" && now.taskId !== before.taskId) {
+      if (deeds.started && !deeds.asked) note(`Another tab had started it: joined ${now.taskId}.`);
+      else if (before.status === "pending" && !deeds.started) note(`The other tab was told ${now.taskId}.`);
+    } else if (now.status === "idle" && before.taskId !== undefined && !deeds.settled.has(before.taskId)) {
+      note(`Another tab has settled ${before.taskId}. The next start begins a new one.`);
+      settledElsewhere(before.taskId);
+    }
+    if (now.status === "success" || now.status === "idle") deeds.started = deeds.asked = false;
+  });
+
+  useEffect(() => {
+    const before = last.current;
+    const now = { status: seen.status, taskId: seen.taskId };
+    if (before.status === now.status && before.taskId === now.taskId) return;
+    last.current = now;
+    tell(before, now);
+  }, [seen.status, seen.taskId]);
+}
+
+/** How often the page looks at an analysis that is at work, in milliseconds. */
+const LOOK_EVERY = 3000;
+
+/**
+ * What the service says of a task, again and again while somebody looks. `over` is told once that it
+ * is not at work any more; `undefined`: the service does not know it.
+ */
+export function useTaskEnd(taskId: string | undefined, over: (taskId: string, status: Status | undefined) => void) {
+  const told = useEffectEvent(over);
+  useEffect(() => {
+    if (taskId === undefined) return;
+    const stop = new AbortController();
+    const look = () => {
+      if (document.visibilityState === "hidden") return;
+      show(taskId, stop.signal).then(
+        (status) => {
+          if (stop.signal.aborted || status === "processing") return;
+          stop.abort();
+          told(taskId, status);
+        },
+        // The service is away: what was started is as it was.
+        () => {},
+      );
+    };
+    look();
+    const looking = setInterval(look, LOOK_EVERY);
+    document.addEventListener("visibilitychange", look);
+    stop.signal.addEventListener("abort", () => {
+      clearInterval(looking);
+      document.removeEventListener("visibilitychange", look);
+    });
+    return () => stop.abort();
+  }, [taskId]);
+}
