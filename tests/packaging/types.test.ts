@@ -123,7 +123,7 @@ const CONSUMER = `
       payload: { file },
       work: async ({ key, fetch }) => (await fetch("/api/" + key)).json() as Promise<{ taskId: string }>,
     });
-    return once.status === "success" ? once.data.taskId : undefined;
+    return once.status === "success" ? once.data?.taskId : undefined;
   }
 
   export { testing };

@@ -57,13 +57,19 @@ export function AnalysisCard({ account, file }: { account: Account; file: string
     else once.start();
   }
 
-  /** The way is free for the next one. */
+  /** It is over: the way is free for the next one. */
   async function settle(taskId: string, status: Status | undefined) {
     if (deeds.settled.has(taskId)) return;
     deeds.settled.add(taskId);
+    try {
+      await once.settle();
+    } catch {
+      deeds.settled.delete(taskId);
+      note(`${taskId} has ended, and whether this browser has noted it is not known. Press again.`);
+      return;
+    }
     const over = endOf(taskId, status);
     setEnded(over);
-    await once.settle();
     note(
       over.how === undefined
         ? `The server does not know ${taskId} any more, so it is forgotten here.`
@@ -73,11 +79,14 @@ export function AnalysisCard({ account, file }: { account: Account; file: string
 
   async function finish(how: End) {
     if (started === undefined) return;
+    let status;
     try {
-      await settle(started.taskId, await end(started.taskId, how));
+      status = await end(started.taskId, how);
     } catch {
       note(`Whether ${started.taskId} has ended is not known. It is safe to press again.`);
+      return;
     }
+    await settle(started.taskId, status);
   }
 
   const task = started ?? (once.status === "idle" ? ended : undefined);

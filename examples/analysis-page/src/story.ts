@@ -42,7 +42,10 @@ export function useStory(
         if (found?.status === "done" && found.data !== undefined) {
           note(`This browser remembers ${found.data.taskId} for ${file}. Nothing was sent.`);
         } else if (found?.status === "pending") {
-          note(`${file} is being started already, with key ${found.key.slice(0, 4)}….`);
+          note(`${file} is being started already, with key ${found.key.slice(0, 4)}…`);
+        } else if (found?.status === "interrupted") {
+          const key = `${found.key.slice(0, 4)}…`;
+          note(`The start of ${file} was interrupted. The next one asks with the same key ${key}`);
         } else {
           note(`Nothing is active for ${file}, as far as this browser knows.`);
         }
@@ -63,7 +66,7 @@ export function useStory(
       note(`Another tab has settled ${before.taskId}. The next start begins a new one.`);
       settledElsewhere(before.taskId);
     }
-    if (now.status === "success" || now.status === "idle") deeds.started = deeds.asked = false;
+    if (now.status !== "pending") deeds.started = deeds.asked = false;
   });
 
   useEffect(() => {
