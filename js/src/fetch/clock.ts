@@ -1,0 +1,29 @@
+/** Time and chance, in one place, so that tests need not wait. */
+export interface Clock {
+  /** Milliseconds since the Unix epoch. */
+  now(): number;
+  /** A number of at least 0 and below 1. */
+  random(): number;
+  /** Ends after so many milliseconds, or without an error as soon as `signal` aborts. */
+  sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
+}
+
+/** A longer timer of a browser ends at once. */
+const LONGEST = 2 ** 31 - 1;
+
+/** The clock of this machine. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  random: () => Math.random(),
+  sleep: (milliseconds, signal) =>
+    new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const over = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", over);
+        resolve();
+      };
+      const timer = setTimeout(over, Math.min(milliseconds, LONGEST));
+      signal.addEventListener("abort", over);
+    }),
+};

@@ -1,0 +1,307 @@
+import type { Fingerprint, Idempotency, PolicyOptions, Scope } from "../idempotency.js";
+import type { Lease } from "../lease.js";
+import type { Clock } from "./clock.js";
+import { ConflictError, RefusedError, UnknownOutcomeError } from "./errors.js";
+import { locks, taken } from "./locks.js";
+import { freshKey, read, written, type Note } from "./record.js";
+import type { RetryRules } from "./retry.js";
+import type { Attempt } from "./send.js";
+import type { Wakes } from "./wakes.js";
+import { workFetch, type Work } from "./work.js";
+
+/** Where the work of a client takes place. */
+export interface Place {
+  readonly idem: Idempotency;
+  readonly wakes: Wakes;
+  readonly clock: Clock;
+  readonly rules: RetryRules;
+  readonly fetch: typeof fetch;
+}
+
+/** One intent of one user. */
+export interface Intended {
+  readonly scope: Scope;
+  readonly key: string;
+  /** The name of its lock and its wakes. */
+  readonly id: string;
+}
+
+/** What happened on the way. */
+export type OnceEvent =
+  | { readonly type: "started" | "resumed"; readonly attempt: number }
+  | { readonly type: "joined" | "finished" | "conflict" }
+  | ({ readonly type: "sent" } & Attempt)
+  /** An attempt came to nothing. `refused`: its key was given up. */
+  | { readonly type: "failed" | "refused"; readonly error: unknown }
+  /** The outcome is known, and could not be stored: the next call sends the same key. */
+  | { readonly type: "unstored"; readonly error: unknown };
+
+/** How an intent is carried out. */
+export interface Carrying<T> {
+  readonly work: (work: Work) => Promise<T>;
+  readonly signal: AbortSignal;
+  /** How long the intent is remembered, in milliseconds. */
+  readonly expiry: number;
+  readonly tell: (event: OnceEvent) => void;
+}
+
+/**
+ * Carries out an intent, or joins the one who does: resolves with the outcome.
+ *
+ * Who has the Web Lock of the slot begins. A key is made and published on the slot before the work
+ * starts, so before anything is sent; whoever begins after a crash finds it there and goes on with
+ * it. The outcome is published in its turn, and stands until the intent is settled or expires.
+ */
+export async function once<T>(
+  place: Place,
+  intended: Intended,
+  fingerprint: Fingerprint,
+  carrying: Carrying<T>,
+): Promise<T> {
+  const { idem, wakes, clock } = place;
+  const { scope, key, id } = intended;
+  const { signal, expiry, tell } = carrying;
+  const policy = inFlight(expiry);
+  const conflict = () => {
+    tell({ type: "conflict" });
+    return new ConflictError("CONFLICT", false);
+  };
+  signal.throwIfAborted();
+  let free: (() => void) | undefined;
+  const locked = locks() !== undefined;
+  if (locked) {
+    free = await taken(id);
+    if (!free) {
+      // Somebody is at work. Another payload need not wait to be told.
+      if (await contradicts(place, intended, fingerprint, policy)) throw conflict();
+      free = await taken(id, signal);
+    }
+  }
+  // From here on: what wakes after the question was put is not missed.
+  const woken = alarm(wakes, id, signal);
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const wake = woken.next();
+      const decision = await idem.begin(scope, key, fingerprint, policy);
+      if (decision.type === "miss") {
+        const { lease } = decision;
+        const earlier = read(lease.published);
+        if (earlier && isOver(earlier, clock, expiry)) {
+          await lease.finish(NOTHING);
+          continue;
+        }
+        const note = earlier ?? (await noted(lease, { key: freshKey(), at: clock.now() }));
+        if (!note) continue;
+        tell({ type: earlier ? "resumed" : "started", attempt: lease.attempt });
+        return await carryOut(place, intended, lease, note, carrying, () => free?.());
+      } else if (decision.type === "in-progress") {
+        const { published, remaining } = decision.other;
+        const known = read(published);
+        if (known?.done) {
+          tell({ type: "joined" });
+          return known.data as T;
+        }
+        if (locked) {
+          // Its owner would have the lock if it lived: what it held is free for the next attempt.
+          const left = await idem.peek(scope, key, policy);
+          if (left && !read(left.body)?.done) await left.lease.release();
+        } else {
+          await clock.sleep(Math.max(remaining, 50), wake);
+        }
+      } else if (decision.type === "conflict") {
+        const left = await idem.peek(scope, key, policy);
+        const known = read(left?.body);
+        if (!left || left.live || !known || !isOver(known, clock, expiry)) throw conflict();
+        await left.lease.finish(NOTHING);
+      } else {
+        // Not of this client's making: somebody fenced it.
+        throw new UnknownOutcomeError("OUTCOME_UNKNOWN", false);
+      }
+    }
+  } finally {
+    woken.stop();
+    free?.();
+  }
+}
+
+/** While the work is in flight: a crashed owner's slot is decidable after half a minute where there
+ *  are no Web Locks. */
+const inFlight = (expiry: number): PolicyOptions => ({
+  ...active(expiry),
+  lease: Math.min(LEASE, expiry),
+});
+
+/** Once the outcome is known: it stands until it is settled or expires. */
+export const active = (expiry: number): PolicyOptions => ({
+  usage: "while-active",
+  retention: expiry,
+});
+
+const LEASE = 30_000;
+
+export const NOTHING = new Uint8Array();
+
+/** Whether a slot whose lease is over may be taken as if it were vacant. */
+export function isOver(known: Note, clock: Clock, expiry: number): boolean {
+  return known.done || clock.now() - known.at >= expiry;
+}
+
+/** Whether an owner who lives was begun with another payload. */
+async function contradicts(
+  { idem }: Place,
+  { scope, key }: Intended,
+  fingerprint: Fingerprint,
+  policy: PolicyOptions,
+): Promise<boolean> {
+  if (!(await idem.peek(scope, key, policy))?.live) return false;
+  const decision = await idem.begin(scope, key, fingerprint, policy);
+  if (decision.type === "miss") {
+    // The owner ended between the two questions, and this one is not to be the next.
+    const { lease } = decision;
+    await (lease.published ? lease.release() : lease.forget());
+  }
+  return decision.type === "conflict";
+}
+
+/** Leaves the key on the slot, before anything is sent; `undefined` where the lease is lost. */
+async function noted(lease: Lease, note: Note): Promise<Note | undefined> {
+  try {
+    const { type } = await lease.publish(written(note));
+    return type === "stale" ? undefined : note;
+  } catch (error) {
+    // Nothing was sent, and nothing will be.
+    await lease.forget().catch(() => {});
+    throw error;
+  }
+}
+
+/** Does the work under its lease. `free` frees the lock as soon as the lease is lost. */
+async function carryOut<T>(
+  place: Place,
+  { id }: Intended,
+  lease: Lease,
+  note: Note,
+  { work, signal, expiry, tell }: Carrying<T>,
+  free: () => void,
+): Promise<T> {
+  const { idem, wakes, clock, rules } = place;
+  // One verb at a time: each needs the revision that the one before it left.
+  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = <R>(verb: () => Promise<R>): Promise<R> => {
+    const turn = last.then(verb, verb);
+    last = turn.catch(() => {});
+    return turn;
+  };
+  wakes.wake(id);
+  const { key, at } = note;
+  let doubt = false;
+  const renewing = keepAlive(place, id, () => inTurn(() => lease.renew()), lease, free);
+  let abort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason);
+  });
+  signal.addEventListener("abort", abort);
+  const stop = () => {
+    renewing();
+    signal.removeEventListener("abort", abort);
+  };
+  let data: T;
+  try {
+    signal.throwIfAborted();
+    const works = work({
+      key,
+      attempt: lease.attempt,
+      signal,
+      fetch: workFetch({
+        key,
+        since: at,
+        signal,
+        rules,
+        clock,
+        fetch: place.fetch,
+        onAttempt: (attempt) => tell({ type: "sent", ...attempt }),
+        doubt: () => (doubt = true),
+      }),
+      publish: async (state) => {
+        const bytes = written({ key, at, data: state });
+        await inTurn(() => lease.publish(bytes));
+        wakes.wake(id);
+      },
+    });
+    data = await Promise.race([works, aborted]);
+  } catch (error) {
+    stop();
+    const refused = error instanceof RefusedError && !error.retryable && !doubt;
+    // Where this fails the lease lapses; the error of the work is what the caller has to know.
+    await inTurn(() => (refused ? lease.forget() : lease.release())).catch(() => {});
+    tell({ type: refused ? "refused" : "failed", error });
+    wakes.wake(id);
+    throw error;
+  }
+  stop();
+  try {
+    const outcome = written({ key, at, done: true, data });
+    await inTurn(() => idem.resume(lease.token, active(expiry)).publish(outcome));
+    tell({ type: "finished" });
+  } catch (error) {
+    // It is done, and the caller shall have it. The next call sends the same key.
+    await inTurn(() => lease.release()).catch(() => {});
+    tell({ type: "unstored", error });
+  }
+  wakes.wake(id);
+  return data;
+}
+
+/** Renews a lease until it is stopped, and tells when it is lost. */
+function keepAlive(
+  { clock, wakes }: Place,
+  id: string,
+  renew: () => ReturnType<Lease["renew"]>,
+  lease: Lease,
+  lost: () => void,
+): () => void {
+  let nudge = new AbortController();
+  let going = true;
+  const hush = wakes.listen(id, (vacated) => vacated && nudge.abort());
+  const stop = () => {
+    going = false;
+    hush();
+    nudge.abort();
+  };
+  void (async () => {
+    while (going) {
+      await clock.sleep(Math.max(lease.remaining() / 2, 1000), nudge.signal);
+      if (!going) return;
+      nudge = new AbortController();
+      try {
+        const { type } = await renew();
+        if (type === "held") continue;
+        if (type === "stale") lost();
+        stop();
+      } catch {
+        // One renewal that failed is survived.
+      }
+    }
+  })();
+  return stop;
+}
+
+/** A signal for each sleep: aborts on the next wake of the slot, or with `signal`. */
+function alarm(wakes: Wakes, id: string, signal: AbortSignal) {
+  let current = new AbortController();
+  const ring = () => current.abort();
+  const hush = wakes.listen(id, ring);
+  signal.addEventListener("abort", ring);
+  return {
+    next(): AbortSignal {
+      current = new AbortController();
+      if (signal.aborted) ring();
+      return current.signal;
+    },
+    stop(): void {
+      hush();
+      signal.removeEventListener("abort", ring);
+    },
+  };
+}
