@@ -16,8 +16,8 @@ export interface ExamplePage {
 export async function examplePage(service: string): Promise<ExamplePage> {
   const folder = await mkdtemp(join(tmpdir(), "idemp-analysis-page-"));
   const out = ["--outDir", folder, "--emptyOutDir"];
-  await promisify(execFile)(process.execPath, [VITE, "build", PAGE, ...out, ...CONFIG], { cwd: ROOT });
-  const words = [VITE, "preview", PAGE, "--outDir", folder, "--port", "0", ...CONFIG];
+  await promisify(execFile)(process.execPath, [VITE, "build", PAGE, ...out], { cwd: ROOT });
+  const words = [VITE, "preview", PAGE, "--outDir", folder, "--port", "0"];
   const preview = await run(/(http:\/\/127\.0\.0\.1:\d+)/, process.execPath, words, {
     VIDEO_TASKS_URL: service,
   });
@@ -32,4 +32,3 @@ export async function examplePage(service: string): Promise<ExamplePage> {
 
 const VITE = join(ROOT, "node_modules/vite/bin/vite.js");
 const PAGE = join(ROOT, "examples/analysis-page");
-const CONFIG = process.env["STANDIN"] ? ["--config", join(PAGE, "vite.standin.config.ts")] : [];

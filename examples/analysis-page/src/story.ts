@@ -32,41 +32,29 @@ export function useStory(
   settledElsewhere: (taskId: string) => void,
 ) {
   const last = useRef<Seen>({ status: "idle", taskId: undefined });
-  const looked = useRef(false);
+  /** One thing after the other, the first look before all else: it says which task was known. */
+  const telling = useRef<Promise<string | undefined>>(undefined);
 
   useEffect(() => {
-    if (looked.current) return;
-    looked.current = true;
-    client.peek<{ taskId: string }>(intent).then(
-      (found) => {
-        if (found?.status === "done" && found.data !== undefined) {
-          note(`This browser remembers ${found.data.taskId} for ${file}. Nothing was sent.`);
-        } else if (found?.status === "pending") {
-          note(`${file} is being started already, with key ${found.key.slice(0, 4)}…`);
-        } else if (found?.status === "interrupted") {
-          const key = `${found.key.slice(0, 4)}…`;
-          note(`The start of ${file} was interrupted. The next one asks with the same key ${key}`);
-        } else {
-          note(`Nothing is active for ${file}, as far as this browser knows.`);
-        }
-      },
-      () => note("What this browser remembers cannot be read."),
-    );
+    telling.current ??= look(client, intent, file);
     // The card is made anew for another account or file.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
   }, []);
 
   const tell = useEffectEvent((before: Seen, now: Seen) => {
-    if (now.status === "pending" && before.status !== "pending" && !deeds.started) {
-      note("Another tab has started it: waiting for its answer.");
-    } else if (now.status === "success" && now.taskId !== before.taskId) {
-      if (deeds.started && !deeds.asked) note(`Another tab had started it: joined ${now.taskId}.`);
-      else if (before.status === "pending" && !deeds.started) note(`The other tab was told ${now.taskId}.`);
-    } else if (now.status === "idle" && before.taskId !== undefined && !deeds.settled.has(before.taskId)) {
-      note(`Another tab has settled ${before.taskId}. The next start begins a new one.`);
-      settledElsewhere(before.taskId);
-    }
+    const { started, asked } = deeds;
     if (now.status !== "pending") deeds.started = deeds.asked = false;
+    telling.current = telling.current?.then((known) => {
+      if (now.status === "pending" && !started) {
+        note("Another tab has started it: waiting for its answer.");
+      } else if (now.taskId !== undefined && now.taskId !== known) {
+        if (started && !asked) note(`Another tab had started it: joined ${now.taskId}.`);
+        else if (!started) note(`Another tab has started ${now.taskId}: shown here, too.`);
+      } else if (now.status === "idle" && before.taskId !== undefined && !deeds.settled.has(before.taskId)) {
+        note(`Another tab has settled ${before.taskId}. The next start begins a new one.`);
+        settledElsewhere(before.taskId);
+      }
+      return now.taskId ?? known;
+    });
   });
 
   useEffect(() => {
@@ -76,6 +64,32 @@ export function useStory(
     last.current = now;
     tell(before, now);
   }, [seen.status, seen.taskId]);
+}
+
+/** Notes what this browser knows of the intent, and gives the task. */
+async function look(client: Client, intent: Intent, file: string): Promise<string | undefined> {
+  let found;
+  try {
+    found = await client.peek<{ taskId: string }>(intent);
+  } catch {
+    note("What this browser remembers cannot be read.");
+    return undefined;
+  }
+  const key = found && `${found.key.slice(0, 4)}…`;
+  switch (found?.status) {
+    case "done":
+      note(`This browser remembers ${found.data?.taskId} for ${file}. Nothing was sent.`);
+      return found.data?.taskId;
+    case "pending":
+      note(`${file} is being started in another tab, with key ${key}`);
+      return undefined;
+    case "interrupted":
+      note(`The start of ${file} was interrupted. The next one asks with the same key ${key}`);
+      return undefined;
+    case undefined:
+      note(`Nothing is active for ${file}, as far as this browser knows.`);
+      return undefined;
+  }
 }
 
 /** How often the page looks at an analysis that is at work, in milliseconds. */
