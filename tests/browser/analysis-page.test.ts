@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import type { Page, Request } from "playwright-core";
 import { launch, type Chromium } from "./chromium.js";
-import { examplePage, type ExamplePage } from "./example-page.js";
+import { examplePage, examplePageInDevelopment, type ExamplePage } from "./example-page.js";
 import { ROOT, videoTasks, type VideoTasks } from "./video-tasks.js";
 
 let service: VideoTasks;
@@ -189,6 +189,21 @@ test("offline the page says so, and goes on when the network is back", async () 
   await chromium.context.setOffline(false);
   await words(page, "The analysis of offline.mp4 is at work.");
   assert.equal(new Set(await keys()).size, 1);
+});
+
+test("in development, where all is mounted twice, one request is sent and nothing is told twice", async () => {
+  const dev = await examplePageInDevelopment(service.origin);
+  try {
+    const page = await chromium.context.newPage();
+    await page.goto(`${dev.origin}/?user=ada&file=strict.mp4`);
+    await started(page);
+    assert.equal(starts.length, 1);
+    const told = await page.getByRole("log").locator("li span").allTextContents();
+    assert.equal(told.length, 3);
+    assert.equal(new Set(told).size, told.length);
+  } finally {
+    await dev.close();
+  }
 });
 
 test("a video is chosen from the disk, and all of it goes by keyboard and by name", async () => {

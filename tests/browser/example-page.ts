@@ -3,9 +3,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { ROOT, run } from "./video-tasks.js";
+import { ROOT, run, type Running } from "./video-tasks.js";
 
-/** `examples/analysis-page`, built and served by Vite's preview. */
+/** `examples/analysis-page`, served by Vite. */
 export interface ExamplePage {
   /** Such as `http://127.0.0.1:41234`. */
   readonly origin: string;
@@ -17,10 +17,7 @@ export async function examplePage(service: string): Promise<ExamplePage> {
   const folder = await mkdtemp(join(tmpdir(), "idemp-analysis-page-"));
   const out = ["--outDir", folder, "--emptyOutDir"];
   await promisify(execFile)(process.execPath, [VITE, "build", PAGE, ...out], { cwd: ROOT });
-  const words = [VITE, "preview", PAGE, "--outDir", folder, "--port", "0"];
-  const preview = await run(/(http:\/\/127\.0\.0\.1:\d+)/, process.execPath, words, {
-    VIDEO_TASKS_URL: service,
-  });
+  const preview = await vite(service, ["preview", PAGE, "--outDir", folder]);
   return {
     origin: preview.said,
     async close() {
@@ -28,6 +25,18 @@ export async function examplePage(service: string): Promise<ExamplePage> {
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Serves the page as it is while somebody works on it: React's strict mode mounts all of it twice. */
+export async function examplePageInDevelopment(service: string): Promise<ExamplePage> {
+  const dev = await vite(service, ["dev", PAGE]);
+  return { origin: dev.said, close: () => dev.kill() };
+}
+
+function vite(service: string, words: readonly string[]): Promise<Running> {
+  return run(/(http:\/\/127\.0\.0\.1:\d+)/, process.execPath, [VITE, ...words, "--port", "0"], {
+    VIDEO_TASKS_URL: service,
+  });
 }
 
 const VITE = join(ROOT, "node_modules/vite/bin/vite.js");
