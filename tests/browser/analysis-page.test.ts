@@ -54,6 +54,17 @@ test("an analysis is started once, and a reload shows it again without asking", 
   assert.equal(starts.length, 1);
 });
 
+test("start pressed twice, and once more, is one analysis", async () => {
+  const page = await open("ada", "impatient.mp4");
+  await page.getByRole("button", { name: "Start the analysis" }).dblclick();
+  await words(page, "The analysis of impatient.mp4 is at work.");
+  const task = await taskOf(page);
+  await press(page, "Start the analysis");
+  await says(page, `Already active: joined ${task}. Nothing was sent.`);
+  assert.equal(await taskOf(page), task);
+  assert.equal(starts.length, 1);
+});
+
 test("a second tab shows the same analysis, also one that was open before", async () => {
   const early = await open("ada", "two tabs.mp4");
   const first = await open("ada", "two tabs.mp4");

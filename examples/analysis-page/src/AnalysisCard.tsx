@@ -39,7 +39,8 @@ export function AnalysisCard({ account, file }: { account: Account; file: string
       return { taskId: task_id, key: short };
     },
   });
-  const started = once.status === "success" ? once.data : undefined;
+  // To press start again is pending for a moment, and it is the same analysis.
+  const started = once.status === "success" || once.status === "pending" ? once.data : undefined;
 
   const seen = { status: once.status, taskId: started?.taskId };
   useStory(client, intent, file, seen, deeds, (taskId) => {
@@ -90,7 +91,7 @@ export function AnalysisCard({ account, file }: { account: Account; file: string
   }
 
   const task = started ?? (once.status === "idle" ? ended : undefined);
-  const state = stateOf(once.status, ended);
+  const state = started === undefined ? stateOf(once.status, ended) : "working";
   return (
     <section className="card analysis" data-state={state} aria-labelledby="analysis">
       <div className="head">
@@ -101,19 +102,16 @@ export function AnalysisCard({ account, file }: { account: Account; file: string
       <p className="task" aria-label="Task id">
         {task?.taskId ?? "–"}
       </p>
-      <p className="words" aria-live="polite">
+      <p className="words">
         {sentence(state, file)}
         {started && <small> Asked for with key {started.key}</small>}
       </p>
       {once.status === "error" && <p className="error">{messageOf(once.error)}</p>}
       <div className="actions">
-        {started ? (
-          <button onClick={() => void finish("cancelled")}>Cancel</button>
-        ) : (
-          <button className="primary" disabled={once.status === "pending"} onClick={begin}>
-            {once.status === "pending" ? "Starting…" : once.status === "error" ? "Try again" : "Start the analysis"}
-          </button>
-        )}
+        <button className={started ? "" : "primary"} disabled={state === "starting"} onClick={begin}>
+          {state === "starting" ? "Starting…" : state === "error" ? "Try again" : "Start the analysis"}
+        </button>
+        {started && <button onClick={() => void finish("cancelled")}>Cancel</button>}
         <a href={window.location.href} target="_blank" rel="noreferrer">
           Open a second tab
         </a>
@@ -141,7 +139,6 @@ type State = "none" | "starting" | "working" | "error" | "lost" | End;
 
 function stateOf(once: "idle" | "pending" | "success" | "error", ended: Ended | undefined): State {
   if (once === "pending") return "starting";
-  if (once === "success") return "working";
   if (once === "error") return "error";
   return ended === undefined ? "none" : (ended.how ?? "lost");
 }

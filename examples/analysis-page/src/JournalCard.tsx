@@ -3,7 +3,7 @@ import { useJournal } from "./journal.js";
 
 export function JournalCard() {
   const entries = useJournal();
-  const list = useRef<HTMLOListElement>(null);
+  const list = useRef<HTMLDivElement>(null);
   useEffect(() => {
     list.current?.scrollTo({ top: list.current.scrollHeight });
   }, [entries]);
@@ -11,14 +11,16 @@ export function JournalCard() {
     <section className="card journal" aria-labelledby="journal">
       <h2 id="journal">What happened in this tab</h2>
       {entries.length === 0 && <p className="hint">Nothing yet.</p>}
-      <ol ref={list} role="log" aria-live="polite" aria-labelledby="journal">
-        {entries.map(({ number, at, words }) => (
-          <li key={number}>
-            <time dateTime={at.toISOString()}>{at.toLocaleTimeString("en-GB")}</time>
-            <span>{words}</span>
-          </li>
-        ))}
-      </ol>
+      <div className="entries" ref={list} role="log" aria-live="polite" aria-labelledby="journal" tabIndex={0}>
+        <ol>
+          {entries.map(({ number, at, words }) => (
+            <li key={number}>
+              <time dateTime={at.toISOString()}>{at.toLocaleTimeString("en-GB")}</time>
+              <span>{words}</span>
+            </li>
+          ))}
+        </ol>
+      </div>
     </section>
   );
 }

@@ -49,6 +49,8 @@ export function useStory(
       } else if (now.taskId !== undefined && now.taskId !== known) {
         if (started && !asked) note(`Another tab had started it: joined ${now.taskId}.`);
         else if (!started) note(`Another tab has started ${now.taskId}: shown here, too.`);
+      } else if (now.status === "success" && started && !asked) {
+        note(`Already active: joined ${now.taskId}. Nothing was sent.`);
       } else if (now.status === "idle" && before.taskId !== undefined && !deeds.settled.has(before.taskId)) {
         note(`Another tab has settled ${before.taskId}. The next start begins a new one.`);
         settledElsewhere(before.taskId);
