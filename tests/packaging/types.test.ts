@@ -16,7 +16,7 @@ before(async () => {
 
 after(() => consumer?.remove());
 
-test("publint has nothing to say", async () => {
+test("publint finds nothing wrong", async () => {
   const archive = await pack(consumer.folder);
   await ran("publint/src/cli.js", ["run", archive, "--strict"]);
 });
