@@ -25,18 +25,18 @@ pub(crate) const MAX_ROUNDS: u8 = 16;
 /// The question whether a request is to be executed. A [`Machine`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Begin {
-    slot: SlotKey,
-    fingerprint: Fingerprint,
-    policy: Policy,
-    owner: Owner,
+    pub(crate) slot: SlotKey,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) policy: Policy,
+    pub(crate) owner: Owner,
     /// What the ask that is under way would grant.
-    attempt: u32,
+    pub(crate) attempt: u32,
     #[serde(with = "crate::token::as_text")]
-    fence: u64,
-    published: Option<Body>,
-    lapse: Lapse,
-    rev: Rev,
-    rounds: u8,
+    pub(crate) fence: u64,
+    pub(crate) published: Option<Body>,
+    pub(crate) lapse: Lapse,
+    pub(crate) rev: Rev,
+    pub(crate) rounds: u8,
 }
 
 impl Begin {

@@ -131,6 +131,24 @@ impl Fingerprint {
         hex(&[self.version]) + &hex(&self.digest)
     }
 
+    /// What is hashed for [`Fingerprint::of_json`].
+    pub(crate) fn preimage_of_json(body: &[u8]) -> Vec<u8> {
+        match canonical::form(body, NumberMode::Exact) {
+            Ok(form) => [&Self::start(Kind::Exact), &*form].concat(),
+            Err(_) => Self::preimage_of_bytes(body),
+        }
+    }
+
+    /// What is hashed for [`Fingerprint::of_bytes`].
+    pub(crate) fn preimage_of_bytes(body: &[u8]) -> Vec<u8> {
+        let kind = if body.is_empty() {
+            Kind::Empty
+        } else {
+            Kind::Raw
+        };
+        [&Self::start(kind), body].concat()
+    }
+
     /// Hashes a request. The layout is in the documentation of the type.
     fn seal(kind: Kind, parts: &[Part<'_>], body: &[u8]) -> Self {
         let mut hash = Self::open(kind, parts);
@@ -140,6 +158,7 @@ impl Fingerprint {
     }
 
     /// Hashes a request with a JSON body that is not empty.
+    #[inline(always)]
     fn seal_json(
         mode: NumberMode,
         parts: &[Part<'_>],

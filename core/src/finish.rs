@@ -66,13 +66,13 @@ pub struct Stale {
 /// An owner's [`Verb`] on its way. A [`Machine`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LeaseCall {
-    token: LeaseToken,
-    verb: Verb,
+    pub(crate) token: LeaseToken,
+    pub(crate) verb: Verb,
     /// The revision of the ask that is under way.
-    rev: Rev,
+    pub(crate) rev: Rev,
     /// The span that the ask under way prolongs the lease by.
-    lease_for: Duration,
-    rounds: u8,
+    pub(crate) lease_for: Duration,
+    pub(crate) rounds: u8,
 }
 
 type Replied = Result<LeaseReply, SlotError>;

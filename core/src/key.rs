@@ -168,13 +168,21 @@ impl SlotKey {
                 limit: Self::MAX_BYTES,
             });
         }
-        let count = usize::from(*bytes.first().ok_or(KeyError::Empty)?);
-        let (parts, key) = parts(bytes);
-        if parts.len() != count {
-            return Err(KeyError::Format);
+        let (&count, mut rest) = bytes.split_first().ok_or(KeyError::Empty)?;
+        match usize::from(count) {
+            0 => return Err(KeyError::Empty),
+            count if count > Scope::MAX_PARTS => return Err(KeyError::TooManyParts),
+            _ => {}
         }
-        Scope::new(parts)?;
-        Key::new(key)?;
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| KeyError::Format);
+        for _ in 0..count {
+            let (length, behind) = rest.split_first_chunk::<2>().ok_or(KeyError::Format)?;
+            let length = usize::from(u16::from_be_bytes(*length));
+            let (part, behind) = behind.split_at_checked(length).ok_or(KeyError::Format)?;
+            check(text(part)?, Scope::MAX_PART_BYTES)?;
+            rest = behind;
+        }
+        check(text(rest)?, Key::MAX_BYTES)?;
         Ok(Self(bytes.into()))
     }
 

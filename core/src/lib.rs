@@ -67,6 +67,7 @@ mod key;
 mod lease;
 mod machine;
 mod memory;
+mod peek;
 mod policy;
 mod resolve;
 mod run;
@@ -77,6 +78,7 @@ mod time;
 mod token;
 #[cfg(feature = "tokio")]
 mod wait;
+pub mod wire;
 
 pub use asynchronous::{AsyncLease, LeaseHandle};
 pub use begin::Begin;
@@ -98,6 +100,7 @@ pub use key::{Key, KeyError, Scope, SlotKey};
 pub use lease::Lease;
 pub use machine::{Machine, Step};
 pub use memory::MemoryStore;
+pub use peek::{Peek, Peeked, Progress};
 pub use policy::{Lapse, Policy, PolicyBuilder, PolicyError, Usage};
 pub use resolve::{Resolution, Resolve, Resolved};
 pub use run::RunError;

@@ -40,29 +40,30 @@ pub struct Policy {
 
 /// A policy as it comes from outside: it is validated like any other.
 #[derive(Deserialize)]
-struct Unchecked {
-    usage: Usage,
-    retention_ms: Millis,
-    lease_ms: Millis,
-    ceiling_ms: Millis,
-    tombstone_ms: Millis,
-    lapse: Lapse,
+pub(crate) struct Unchecked {
+    pub(crate) usage: Usage,
+    pub(crate) retention_ms: Millis,
+    pub(crate) lease_ms: Millis,
+    pub(crate) ceiling_ms: Millis,
+    pub(crate) tombstone_ms: Millis,
+    pub(crate) lapse: Lapse,
 }
 
 impl TryFrom<Unchecked> for Policy {
     type Error = PolicyError;
 
+    /// A lease carries the fence of the record it was taken over from, whatever its policy: so it
+    /// may fence where there is nothing left to.
     fn try_from(policy: Unchecked) -> Result<Self, PolicyError> {
-        let tombstone = policy.tombstone_ms.span();
-        let builder = PolicyBuilder::new(policy.usage, policy.retention_ms.span())
-            .lease(policy.lease_ms.span())
-            .ceiling(policy.ceiling_ms.span());
-        let built = match tombstone.is_zero() {
-            true => builder.build(),
-            false => builder.tombstone(tombstone).build(),
-        };
-        // A lease carries the fence of the record it was taken over from, whatever its policy.
-        Ok(built?.with_lapse(policy.lapse))
+        Self {
+            usage: policy.usage,
+            retention: policy.retention_ms,
+            lease: policy.lease_ms,
+            ceiling: policy.ceiling_ms,
+            tombstone: policy.tombstone_ms,
+            lapse: policy.lapse,
+        }
+        .checked()
     }
 }
 
@@ -184,6 +185,33 @@ impl Policy {
         self.lapse
     }
 
+    fn checked(self) -> Result<Self, PolicyError> {
+        let spans = [
+            ("retention", self.retention),
+            ("lease", self.lease),
+            ("ceiling", self.ceiling),
+            ("tombstone", self.tombstone),
+        ];
+        for (name, span) in spans {
+            if span.is_zero() && name != "tombstone" {
+                return Err(PolicyError::TooShort { name });
+            }
+            if span > Self::MAX.into() {
+                return Err(PolicyError::TooLong { name });
+            }
+        }
+        if self.lease > self.retention {
+            return Err(PolicyError::LeaseBeyondRetention);
+        }
+        if self.ceiling < self.lease {
+            return Err(PolicyError::CeilingBelowLease);
+        }
+        if self.usage == Usage::WhileActive && !self.tombstone.is_zero() {
+            return Err(PolicyError::TombstoneWhileActive);
+        }
+        Ok(self)
+    }
+
     /// The same, but for what a lapse means.
     pub(crate) fn with_lapse(self, lapse: Lapse) -> Self {
         Self { lapse, ..self }
@@ -274,36 +302,23 @@ impl PolicyBuilder {
             Usage::Replay => Policy::DEFAULT_CEILING.max(lease),
             Usage::WhileActive => self.retention,
         });
-        let span = |name, span: Duration| {
-            if span < Duration::from_millis(1) {
-                Err(PolicyError::TooShort { name })
-            } else if span > Policy::MAX {
-                Err(PolicyError::TooLong { name })
-            } else {
-                Ok(Millis::from(span))
-            }
-        };
+        if self
+            .tombstone
+            .is_some_and(|tombstone| Millis::from(tombstone).is_zero())
+        {
+            return Err(PolicyError::TooShort { name: "tombstone" });
+        }
         let policy = Policy {
             usage: self.usage,
-            retention: span("retention", self.retention)?,
-            lease: span("lease", lease)?,
-            ceiling: span("ceiling", ceiling)?,
-            tombstone: self
-                .tombstone
-                .map_or(Ok(Millis::default()), |t| span("tombstone", t))?,
+            retention: self.retention.into(),
+            lease: lease.into(),
+            ceiling: ceiling.into(),
+            tombstone: self.tombstone.unwrap_or_default().into(),
             lapse: self.lapse,
-        };
-        if policy.lease > policy.retention {
-            return Err(PolicyError::LeaseBeyondRetention);
         }
+        .checked()?;
         if policy.lapse == Lapse::Fence && policy.lease == policy.retention {
             return Err(PolicyError::NothingLeftToFence);
-        }
-        if policy.ceiling < policy.lease {
-            return Err(PolicyError::CeilingBelowLease);
-        }
-        if policy.usage == Usage::WhileActive && self.tombstone.is_some() {
-            return Err(PolicyError::TombstoneWhileActive);
         }
         Ok(policy)
     }

@@ -41,12 +41,12 @@ pub enum Resolved {
 /// Settles a slot whose outcome is unknown, or whose lease lapsed. A [`Machine`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Resolve {
-    slot: SlotKey,
-    resolution: Resolution,
-    policy: Policy,
+    pub(crate) slot: SlotKey,
+    pub(crate) resolution: Resolution,
+    pub(crate) policy: Policy,
     /// Recognises its own write where the answer was lost.
-    id: Owner,
-    rounds: u8,
+    pub(crate) id: Owner,
+    pub(crate) rounds: u8,
 }
 
 impl Resolve {

@@ -1,42 +1,203 @@
+import { fingerprintOf, type Fingerprint } from "./core/fingerprint.js";
+import * as machine from "./core/machine.js";
+import { slotKey, type Scope } from "./core/slot-key.js";
 import type { Decision, Peeked } from "./decision.js";
-import type { Lease } from "./lease.js";
+import { drive } from "./driver.js";
+import { IdempError } from "./errors.js";
+import { Lease } from "./lease.js";
+import { policyOf, type PolicyOptions } from "./policy.js";
 import type { Store } from "./store.js";
-
-/** `"24h"`, `"90s"`, `"500ms"`, `"7d"`, `"30m"`, or a number of milliseconds. */
-export type Span = number | `${number}${"ms" | "s" | "m" | "h" | "d"}`;
-
-/** How a key is used; what is left out has core's default. */
-export interface PolicyOptions {
-  /** `"replay"` keeps the outcome; `"while-active"` holds the key until the work ends. */
-  usage?: "replay" | "while-active";
-  /** How long an outcome is replayed, or the work may be active; 24 h. */
-  retention?: Span;
-  /** How long a lease lives without renewal; 60 s, or all of `retention` while active. */
-  lease?: Span;
-  /** How long a lease may live with all its renewals; an hour, or all of `retention` while active. */
-  ceiling?: Span;
-  /** How long after the retention a key is known as expired; not at all. */
-  tombstone?: Span;
-  /** What a lapse means: the next request takes over, or the outcome is unknown. */
-  onLapse?: "takeover" | "fence";
-}
-
-/** Who and what a key belongs to: 1 to 8 parts of 1 to 255 bytes. */
-export type Scope = readonly string[];
-
-/** A fingerprint in hex, version first. Made by {@link fingerprint} and its kin. */
-export type Fingerprint = string & { readonly fingerprint: unique symbol };
+import type { LeaseToken, Policy } from "./token.js";
 
 export interface IdempotencyOptions extends PolicyOptions {
-  store: Store;
+  readonly store: Store;
 }
 
-export interface Idempotency {
+/**
+ * Decides what becomes of a request.
+ *
+ * ```ts
+ * const idem = createIdempotency({ store: memoryStore(), retention: "24h" });
+ * const decision = await idem.begin(["user-1"], "final-1769660861", fingerprintOf(order));
+ * if (decision.type === "miss") {
+ *   const task = await create(order);
+ *   await decision.lease.finish(new TextEncoder().encode(JSON.stringify(task)));
+ * }
+ * ```
+ *
+ * @throws IdempError POLICY_INVALID or SPAN_INVALID where the options make no sense.
+ */
+export function createIdempotency(options: IdempotencyOptions): Idempotency {
+  return new Idempotency(options);
+}
+
+/** Made by {@link createIdempotency}. */
+export class Idempotency {
   readonly store: Store;
-  begin(scope: Scope, key: string, fingerprint: Fingerprint, policy?: PolicyOptions): Promise<Decision>;
-  /** What lies there, without a claim; `undefined` where nothing does. Its lease acts for the
-   *  owner, under `policy`: only for who may end other people's work. */
-  peek(scope: Scope, key: string, policy?: PolicyOptions): Promise<Peeked | undefined>;
-  /** The lease of a token that came as text. */
-  resume(token: string, policy?: PolicyOptions): Lease;
+  private readonly policies = new Map<PolicyOptions, Policy>();
+
+  /** @internal */
+  constructor(private readonly options: IdempotencyOptions) {
+    this.store = options.store;
+    this.policy(options);
+  }
+
+  /**
+   * Asks whether to execute.
+   *
+   * @throws StoreError where the outcome is unknown: do not execute. Another {@link IdempError}
+   * where the record cannot be read (RECORD_CORRUPT, RECORD_NEWER: it blocks), or the scope or key
+   * breaks its format (KEY_INVALID).
+   */
+  async begin(
+    scope: Scope,
+    key: string,
+    fingerprint: Fingerprint,
+    policy: PolicyOptions = this.options,
+  ): Promise<Decision> {
+    const asked = performance.now();
+    const call = machine.begin(slotKey(scope, key), fingerprint, this.policy(policy));
+    const decision = await drive(this.store, call);
+    return decision.type === "miss"
+      ? { type: "miss", lease: this.lease(decision.lease, asked) }
+      : decision;
+  }
+
+  /**
+   * What lies there, without a claim; `undefined` where nothing does. Its lease acts for the owner,
+   * under `policy`: so it is for whoever may end the owner's work, and no answer to a stranger.
+   *
+   * @throws as {@link begin}.
+   */
+  async peek(
+    scope: Scope,
+    key: string,
+    policy: PolicyOptions = this.options,
+  ): Promise<Peeked | undefined> {
+    const asked = performance.now();
+    const call = machine.peek(slotKey(scope, key), this.policy(policy));
+    const seen = await drive(this.store, call);
+    return seen && { ...seen, lease: this.lease(seen.lease, asked) };
+  }
+
+  /**
+   * The lease of a token: another process, or another language, handed it on.
+   *
+   * @throws IdempError TOKEN_INVALID where the text is no token.
+   */
+  resume(token: string): Lease {
+    // What was left is counted from its granting, on a clock that is not here: so nothing is.
+    return this.lease({ token: readToken(token), published: null }, -Infinity);
+  }
+
+  /**
+   * Settles an outcome that is unknown: with the outcome, or, without one, by making the key free.
+   *
+   * @throws as {@link begin}.
+   */
+  resolve(
+    scope: Scope,
+    key: string,
+    outcome?: Uint8Array,
+    policy: PolicyOptions = this.options,
+  ): Promise<machine.Resolved> {
+    const call = machine.resolve(slotKey(scope, key), outcome, this.policy(policy));
+    return drive(this.store, call);
+  }
+
+  /**
+   * The whole of it: executes `work` once, and replays what it returned, through JSON.
+   *
+   * Its lease is kept alive while the work runs. If the work throws the key is released, and the
+   * same payload may try again.
+   *
+   * @throws what `work` throws; as {@link begin}; IdempError CONFLICT, IN_PROGRESS, OUTCOME_UNKNOWN
+   * or EXPIRED where it is not executed and there is nothing to replay.
+   */
+  async run<T>(
+    scope: Scope,
+    key: string,
+    payload: unknown,
+    work: (lease: Lease) => T | Promise<T>,
+  ): Promise<T> {
+    const decision = await this.begin(scope, key, fingerprintOf(payload));
+    if (decision.type === "hit") return read(decision.replay.outcome) as T;
+    if (decision.type !== "miss") throw refusal(decision.type);
+    const { lease } = decision;
+    const awake = keptAlive(lease, this.policy(this.options).lease_ms / 3);
+    let outcome: T;
+    try {
+      outcome = await work(lease);
+    } catch (error) {
+      awake.stop();
+      // The error of the work is the one to hear of; the lease lapses by itself.
+      await lease.release().catch(() => undefined);
+      throw error;
+    }
+    awake.stop();
+    await lease.finish(written(outcome));
+    return outcome;
+  }
+
+  private lease(held: machine.Held, asked: number): Lease {
+    return new Lease(held, asked, (held, verb) => drive(this.store, machine.say(held, verb)));
+  }
+
+  private policy(options: PolicyOptions): Policy {
+    let policy = this.policies.get(options);
+    if (!policy) {
+      policy = policyOf(options);
+      // Options that are written out at each call are not to pile up.
+      if (this.policies.size < 16) this.policies.set(options, policy);
+    }
+    return policy;
+  }
+}
+
+/** Renews until it is stopped; one renewal that fails leaves two thirds of a lease to try again. */
+function keptAlive(lease: Lease, every: number): { stop(): void } {
+  const renew = async () => {
+    const renewed = await lease.renew().catch(() => undefined);
+    if (renewed && renewed.type !== "held") clearInterval(timer);
+  };
+  const timer = setInterval(() => void renew(), Math.min(every, 2 ** 31 - 1));
+  if (typeof timer === "object") timer.unref(); // Node: it keeps no process alive
+  return { stop: () => clearInterval(timer) };
+}
+
+function written(value: unknown): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value) ?? "");
+}
+
+function read(outcome: Uint8Array): unknown {
+  return outcome.length === 0 ? undefined : JSON.parse(new TextDecoder().decode(outcome));
+}
+
+const REFUSALS = {
+  conflict: ["CONFLICT", "the key was used with another payload"],
+  "in-progress": ["IN_PROGRESS", "somebody else is executing it; ask again later"],
+  unknown: ["OUTCOME_UNKNOWN", "it may have been executed; resolve it before it is tried again"],
+  expired: ["EXPIRED", "it was done, and its outcome is no longer kept"],
+} as const;
+
+function refusal(type: keyof typeof REFUSALS): IdempError {
+  const [code, message] = REFUSALS[type];
+  return new IdempError(code, message);
+}
+
+/** The longest text of a token, in characters. */
+const MAX_TOKEN = 8 * 1024;
+
+function readToken(text: string): LeaseToken {
+  try {
+    if (text.length <= MAX_TOKEN) {
+      const token = JSON.parse(text) as LeaseToken;
+      // Core reads it as a whole, before anybody relies on it.
+      machine.say({ token, published: null }, { verb: "renew" }).start();
+      return token;
+    }
+  } catch {
+    // The text is not shown, since it may hold a token in part.
+  }
+  throw new IdempError("TOKEN_INVALID", "this text is not a lease token");
 }

@@ -1,31 +1,100 @@
 import type { Replay } from "./decision.js";
+import type { LeaseReply, Held, Verb } from "./core/machine.js";
 
 /** The right to execute, with a deadline. */
-export interface Lease {
-  /** Counts from 1; more means that an earlier attempt lapsed or was released. */
-  readonly attempt: number;
-  /** The fencing token for systems downstream: it grows with every lease of the key. */
-  readonly fence: bigint;
+export class Lease {
+  /** @internal */
+  constructor(
+    private held: Held,
+    /** The monotonic time before the question that told of the lease. */
+    private asked: number,
+    private readonly say: (held: Held, verb: Verb) => Promise<LeaseReply>,
+  ) {}
+
+  /** Counts from 1; more means that an earlier attempt lapsed or was released, and may have done a
+   *  part: see {@link published}. */
+  get attempt(): number {
+    return this.held.token.attempt;
+  }
+
+  /** The fencing token for systems downstream, which refuse a number below the highest that they
+   *  have seen: it grows with every lease of the key. */
+  get fence(): bigint {
+    return BigInt(this.held.token.fence);
+  }
+
   /** What an earlier attempt, or this one, published. */
-  readonly published: Uint8Array | undefined;
-  /** The lease as text, for another process: see {@link LeaseToken}. */
-  readonly token: string;
-  /** Milliseconds until the lease lapses, on this machine's monotonic clock, less a margin. */
-  remaining(): number;
-  /** Stores the outcome; while-active policies vacate the slot. */
-  finish(outcome: Uint8Array): Promise<Ended>;
+  get published(): Uint8Array | undefined {
+    return this.held.published ?? undefined;
+  }
+
+  /** The lease as text, for another process: `Idempotency.resume` reads it, and so does
+   *  `LeaseToken::from_text` in Rust. It holds the raw key and is a capability: treat it like a
+   *  secret. */
+  get token(): string {
+    return JSON.stringify(this.held.token);
+  }
+
+  /** Milliseconds until the lease lapses, by this machine's monotonic clock from before the
+   *  question was asked, less a twentieth of the lease. Check it right before an irreversible
+   *  effect. */
+  remaining(): number {
+    const { lease_until, seen_at, policy } = this.held.token;
+    const left = lease_until - seen_at - (performance.now() - this.asked) - policy.lease_ms / 20;
+    return Math.max(0, left);
+  }
+
+  /** Stores the outcome and starts the retention; under a while-active policy, vacates the slot.
+   *  May be repeated after an error. */
+  finish(outcome: Uint8Array): Promise<Ended> {
+    return this.end({ verb: "finish", body: outcome });
+  }
+
   /** It was done, and its outcome cannot be stored: duplicates are told `unknown`. */
-  finishUnstorable(): Promise<Ended>;
+  finishUnstorable(): Promise<Ended> {
+    return this.end({ verb: "unstorable" });
+  }
+
   /** What came of it is not known: duplicates are told `unknown` until it is resolved. */
-  abandon(): Promise<Ended>;
+  abandon(): Promise<Ended> {
+    return this.end({ verb: "fence" });
+  }
+
   /** Prolongs the lease, up to its ceiling. */
-  renew(): Promise<Renewed>;
-  /** Leaves interim state for duplicates and for the next attempt. Prolongs, too. */
-  publish(state: Uint8Array): Promise<Renewed>;
+  renew(): Promise<Renewed> {
+    return this.goOn({ verb: "renew" });
+  }
+
+  /** Leaves interim state for duplicates and for the next attempt. Prolongs like `renew`. */
+  publish(state: Uint8Array): Promise<Renewed> {
+    return this.goOn({ verb: "publish", body: state });
+  }
+
   /** Gives the slot back after a failure. The key stays bound to the payload. */
-  release(): Promise<Ended>;
-  /** Gives up the binding, too, since nothing was done. Honoured on a first attempt only. */
-  forget(): Promise<Ended>;
+  release(): Promise<Ended> {
+    return this.end({ verb: "release" });
+  }
+
+  /** Gives up the binding, too, since nothing was done. A first attempt only: a later one
+   *  releases, since an earlier one may have executed. */
+  forget(): Promise<Ended> {
+    return this.end({ verb: "forget" });
+  }
+
+  private async end(verb: Verb): Promise<Ended> {
+    const reply = await this.say(this.held, verb);
+    return reply.type === "stale" ? reply : { type: "ended" };
+  }
+
+  private async goOn(verb: Verb): Promise<Renewed> {
+    const asked = performance.now();
+    const reply = await this.say(this.held, verb);
+    if (reply.type === "stale") return reply;
+    if (reply.type !== "held") return { type: "ceiling" };
+    this.held = reply.held;
+    this.asked = asked;
+    return { type: "held" };
+  }
 }
 
 /** `stale`: the lease is not this owner's any more, and nothing was changed. */

@@ -85,6 +85,12 @@ pub enum NumberMode {
 /// [`CanonicalError`] where the text has no canonical form. Invalid UTF-8 is found before anything
 /// else, then the first error in reading order; a duplicate name shows at the end of its object.
 pub fn canonicalize(input: &[u8], mode: NumberMode) -> Result<Cow<'_, [u8]>, CanonicalError> {
+    form(input, mode)
+}
+
+/// Inlined, as is what it calls with `mode`, so that one call with exact numbers brings no floats.
+#[inline(always)]
+pub(crate) fn form(input: &[u8], mode: NumberMode) -> Result<Cow<'_, [u8]>, CanonicalError> {
     let mut workspace = Workspace::lend();
     parser::read(input, mode, &mut workspace)?;
     if let Some(same) = workspace.unchanged(input) {
@@ -99,7 +105,7 @@ pub fn canonicalize(input: &[u8], mode: NumberMode) -> Result<Cow<'_, [u8]>, Can
 
 /// Hands `head`, which is short, and the canonical form to `sink`, part by part, and without a copy
 /// where the input has it already. Where there is none, `sink` gets nothing.
-#[inline]
+#[inline(always)]
 pub(crate) fn canonicalize_into(
     input: &[u8],
     mode: NumberMode,

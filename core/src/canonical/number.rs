@@ -4,8 +4,6 @@
 //! [`NumberMode::Exact`] lays out the digits of the literal itself; no float is involved. The
 //! other modes go through the nearest double, and take the digits that std finds for it.
 
-use std::fmt::Write as _;
-
 use super::{CanonicalErrorKind, NumberMode, scan};
 
 /// The largest exponent that is read, either way: that of the number in scientific notation.
@@ -29,7 +27,7 @@ pub(super) struct Literal {
 ///
 /// # Errors
 /// The offset of the byte that does not belong, which is the end of the input where it is cut off.
-#[inline(always)]
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub(super) fn read(input: &[u8], start: usize, mode: NumberMode) -> Result<Literal, usize> {
     let negative = input[start] == b'-';
     let whole = start + usize::from(negative);
@@ -80,7 +78,7 @@ pub(super) fn read(input: &[u8], start: usize, mode: NumberMode) -> Result<Liter
 /// [`CanonicalErrorKind::NumberRange`] for an exponent beyond [`MAX_EXPONENT`] and, where a double
 /// is asked for, for a number beyond the largest one; [`CanonicalErrorKind::InexactInteger`] in
 /// [`NumberMode::Rfc8785Strict`].
-pub(super) fn rewrite(
+pub(super) fn rewrite<const EXACT: bool>(
     literal: &[u8],
     mode: NumberMode,
     text: &mut Vec<u8>,
@@ -95,7 +93,7 @@ pub(super) fn rewrite(
     let start = text.len();
     decimal.write(text);
     let safe = decimal.len <= SAFE_DIGITS && (-300..=300).contains(&decimal.point);
-    if mode == NumberMode::Exact || safe {
+    if EXACT || safe {
         return Ok(());
     }
     let whole = decimal.point >= decimal.len as i64;
@@ -199,9 +197,8 @@ impl<'a> Decimal<'a> {
                     text.push(b'.');
                     self.digits(1..self.len, text);
                 }
-                let sign = if point > 0 { '+' } else { '-' };
-                let exponent = (point - 1).unsigned_abs();
-                write!(Ascii(text), "e{sign}{exponent}").expect("a vector takes what it is given");
+                text.extend_from_slice(if point > 0 { b"e+" } else { b"e-" });
+                decimal((point - 1).unsigned_abs(), text);
             }
         }
     }
@@ -265,12 +262,10 @@ fn saturating(digits: &[u8]) -> i64 {
     if negative { -value } else { value }
 }
 
-/// Lets `write!` append to bytes.
-struct Ascii<'a>(&'a mut Vec<u8>);
-
-impl std::fmt::Write for Ascii<'_> {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
+/// Appends a whole number in digits.
+fn decimal(number: u64, text: &mut Vec<u8>) {
+    if number > 9 {
+        decimal(number / 10, text);
     }
+    text.push(b'0' + (number % 10) as u8);
 }

@@ -10,27 +10,27 @@ use super::{number, order, scan, string};
 const MAX_BYTES: usize = 1 << 29;
 
 /// Reads a whole text. What is to be changed lies in the workspace.
-#[inline]
+#[inline(always)]
 pub(super) fn read(
     input: &[u8],
     mode: NumberMode,
     workspace: &mut Workspace,
 ) -> Result<(), CanonicalError> {
-    let mut parser = Parser {
-        input,
-        mode,
-        workspace,
+    let read = match mode {
+        NumberMode::Exact => Parser::<true>::text(input, mode, workspace),
+        mode => Parser::<false>::text(input, mode, workspace),
     };
-    match parser.text() {
-        Ok(()) => Ok(()),
-        Err(Failed) => Err(parser.workspace.error.unwrap_or(CanonicalError {
+    read.map_err(|Failed| {
+        workspace.error.unwrap_or(CanonicalError {
             kind: CanonicalErrorKind::Syntax,
             offset: 0,
-        })),
-    }
+        })
+    })
 }
 
-struct Parser<'a> {
+/// Where numbers are exact the compiler knows it: no float code comes along to a page that needs
+/// none.
+struct Parser<'a, const EXACT: bool> {
     input: &'a [u8],
     mode: NumberMode,
     workspace: &'a mut Workspace,
@@ -49,8 +49,22 @@ struct Failed;
 
 type Position = Result<usize, Failed>;
 
-impl Parser<'_> {
-    fn text(&mut self) -> Result<(), Failed> {
+impl<'a, const EXACT: bool> Parser<'a, EXACT> {
+    fn text(input: &'a [u8], mode: NumberMode, workspace: &'a mut Workspace) -> Result<(), Failed> {
+        Self {
+            input,
+            mode,
+            workspace,
+        }
+        .whole()
+    }
+
+    #[inline(always)]
+    fn mode(&self) -> NumberMode {
+        if EXACT { NumberMode::Exact } else { self.mode }
+    }
+
+    fn whole(&mut self) -> Result<(), Failed> {
         if self.input.len() > MAX_BYTES {
             return Err(self.fail(CanonicalErrorKind::TooLong, MAX_BYTES));
         }
@@ -73,7 +87,7 @@ impl Parser<'_> {
     }
 
     /// Reads the value at `at`, perhaps behind white space, and returns its end.
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn value(&mut self, at: usize, depth: usize) -> Position {
         match self.byte(at) {
             b'"' => self.string(at),
@@ -172,7 +186,7 @@ impl Parser<'_> {
     }
 
     /// Reads the name at `at`, notes the member, and whether it comes behind the one before it.
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn name(&mut self, at: usize, ascent: &mut Ascent) -> Position {
         let start = at + 1;
         let first_edit = self.workspace.edit_count();
@@ -236,7 +250,7 @@ impl Parser<'_> {
     }
 
     /// Notes a member, and whether it comes behind the one before it.
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn member(&mut self, member: Member, ascent: &mut Ascent) {
         self.workspace.members.push(member);
         if ascent.sorted && member.prefix <= ascent.last {
@@ -287,7 +301,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn string(&mut self, open: usize) -> Position {
         let start = open + 1;
         let close = scan::string_end(self.input, start);
@@ -312,9 +326,9 @@ impl Parser<'_> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn number(&mut self, start: usize) -> Position {
-        match number::read(self.input, start, self.mode) {
+        match number::read(self.input, start, self.mode()) {
             Ok(literal) if literal.canonical => Ok(literal.end),
             Ok(literal) => self.rewrite_number(start, literal.end),
             Err(offset) => Err(self.unexpected(offset)),
@@ -325,7 +339,7 @@ impl Parser<'_> {
     fn rewrite_number(&mut self, start: usize, end: usize) -> Position {
         let text = self.workspace.text.len();
         let literal = &self.input[start..end];
-        if let Err(kind) = number::rewrite(literal, self.mode, &mut self.workspace.text) {
+        if let Err(kind) = number::rewrite::<EXACT>(literal, self.mode, &mut self.workspace.text) {
             return Err(self.fail(kind, start));
         }
         if self.workspace.text[text..] == *literal {
@@ -336,7 +350,7 @@ impl Parser<'_> {
         Ok(end)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn word(&mut self, at: usize, word: &'static [u8]) -> Position {
         if self.input[at..].starts_with(word) {
             return Ok(at + word.len());
@@ -350,14 +364,14 @@ impl Parser<'_> {
     }
 
     /// The byte at `at`, or 0 at the end: JSON has no use for that byte.
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn byte(&self, at: usize) -> u8 {
         self.input.get(at).copied().unwrap_or(0)
     }
 
     /// The first byte at or behind `at` that is no white space, and its place. What lies before it
     /// is left out.
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     fn past_white(&mut self, at: usize) -> (u8, usize) {
         match self.byte(at) {
             b'\0'..=b' ' => {

@@ -1,29 +1,25 @@
-import type { Applied, Slot, Swap } from "../store.js";
+import { IdempError } from "../errors.js";
 
-/** What the Rust core answers. The entry of the package that is loaded says which build of it. */
-export interface Core {
-  apply(slot: Slot | undefined, swap: Swap, now: number): Applied;
-}
+/** The Rust core: the number of a function and its question in, the answer out. */
+export type Core = (question: number, bytes: Uint8Array) => Uint8Array;
 
-let current: Core | undefined;
+let ready: Core | undefined;
+let start: (() => Core) | undefined;
 
-/** Takes this core from now on. */
-export function useCore(core: Core): void {
-  current = core;
+/** Takes this core from now on; it is started when it is first asked. */
+export function useCore(starting: () => Core): void {
+  start = starting;
+  ready = undefined;
 }
 
 /** The core in use. */
 export function core(): Core {
-  if (current === undefined) {
-    throw new Error("idemp is not initialised: await initialize() first, or import a full entry");
+  if (ready) return ready;
+  if (!start) {
+    throw new IdempError(
+      "NOT_INITIALISED",
+      "idemp/slim has no machine yet: await initialize() first, or import idemp",
+    );
   }
-  return current;
-}
-
-/**
- * The definition of `swap`, decided by the Rust core: what to answer, and what lies in the slot
- * afterwards. Pure; call it where nobody else can change the slot.
- */
-export function apply(slot: Slot | undefined, swap: Swap, now: number): Applied {
-  return core().apply(slot, swap, now);
+  return (ready = start());
 }

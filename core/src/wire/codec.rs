@@ -1,0 +1,395 @@
+//! Bytes to values and back: fixed widths, big-endian, variable parts behind a 16-bit length.
+//!
+//! Written for size, since a page downloads it: nothing small is inlined, and a reader that has met
+//! an error reads on in zeros, so that it is asked once, at the end.
+
+use std::time::Duration;
+
+use super::Refused;
+use crate::body::Body;
+use crate::error::SlotError;
+use crate::fingerprint::Fingerprint;
+use crate::key::SlotKey;
+use crate::policy::{Lapse, Policy, Unchecked, Usage};
+use crate::slot::{Expect, Head, NewSlot, Owner, Put, Rev, Slot, Swap, Swapped, Verdict};
+use crate::time::{Millis, Timestamp, millis};
+use crate::token::{LeaseToken, Published};
+
+/// Reads what a host sent.
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+    refused: Option<Refused>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            rest: bytes,
+            refused: None,
+        }
+    }
+
+    /// The first thing that was wrong, or that something is left.
+    #[inline(never)]
+    pub(super) fn end(self) -> Result<(), Refused> {
+        match self.refused {
+            Some(refused) => Err(refused),
+            None if self.rest.is_empty() => Ok(()),
+            None => Err(Refused::MALFORMED),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refuse(&mut self, why: Refused) {
+        self.refused.get_or_insert(why);
+        self.rest = &[];
+    }
+
+    #[inline(never)]
+    pub(super) fn bytes(&mut self, length: usize) -> &'a [u8] {
+        match self.rest.split_at_checked(length) {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                taken
+            }
+            None => {
+                self.refuse(Refused::MALFORMED);
+                &[]
+            }
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn byte(&mut self) -> u8 {
+        self.bytes(1).first().copied().unwrap_or(0)
+    }
+
+    /// A number below `end`.
+    #[inline(never)]
+    pub(super) fn below(&mut self, end: u8) -> u8 {
+        let byte = self.byte();
+        if byte < end {
+            byte
+        } else {
+            self.refuse(Refused::MALFORMED);
+            0
+        }
+    }
+
+    pub(super) fn flag(&mut self) -> bool {
+        self.below(2) == 1
+    }
+
+    #[inline(never)]
+    fn big_endian(&mut self, length: usize) -> u64 {
+        let bytes = self.bytes(length).iter();
+        bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
+    pub(super) fn number(&mut self) -> u64 {
+        self.big_endian(8)
+    }
+
+    #[inline(never)]
+    pub(super) fn span(&mut self) -> Duration {
+        Duration::from_millis(self.number())
+    }
+
+    fn millis(&mut self) -> Millis {
+        Millis::from(self.number())
+    }
+
+    pub(super) fn time(&mut self) -> Timestamp {
+        Timestamp::from_millis(self.number())
+    }
+
+    pub(super) fn attempt(&mut self) -> u32 {
+        self.big_endian(4) as u32
+    }
+
+    pub(super) fn framed(&mut self) -> &'a [u8] {
+        let length = self.big_endian(2) as usize;
+        self.bytes(length)
+    }
+
+    /// The mark that stands for a body.
+    #[inline(never)]
+    pub(super) fn body(&mut self) -> Body {
+        match self.byte() {
+            0 => Body::default(),
+            mark => [mark].as_slice().into(),
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn optional_body(&mut self) -> Option<Body> {
+        self.flag().then(|| self.body())
+    }
+
+    #[inline(never)]
+    fn random(&mut self) -> [u8; 16] {
+        self.bytes(16).try_into().unwrap_or_default()
+    }
+
+    pub(super) fn rev(&mut self) -> Rev {
+        Rev::from_bytes(self.random())
+    }
+
+    pub(super) fn owner(&mut self) -> Owner {
+        Owner::from_bytes(self.random())
+    }
+
+    #[inline(never)]
+    pub(super) fn slot_key(&mut self) -> Option<SlotKey> {
+        match SlotKey::from_bytes(self.framed()) {
+            Ok(name) => Some(name),
+            Err(why) => {
+                self.refuse(why.into());
+                None
+            }
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn fingerprint(&mut self) -> Fingerprint {
+        let version = self.byte();
+        let digest = self.bytes(32).try_into().unwrap_or_default();
+        Fingerprint::from_parts(version, digest)
+    }
+
+    pub(super) fn usage(&mut self) -> Usage {
+        if self.flag() {
+            Usage::WhileActive
+        } else {
+            Usage::Replay
+        }
+    }
+
+    pub(super) fn lapse(&mut self) -> Lapse {
+        if self.flag() {
+            Lapse::Fence
+        } else {
+            Lapse::Takeover
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn policy(&mut self) -> Policy {
+        let unchecked = Unchecked {
+            usage: self.usage(),
+            lapse: self.lapse(),
+            retention_ms: self.millis(),
+            lease_ms: self.millis(),
+            ceiling_ms: self.millis(),
+            tombstone_ms: self.millis(),
+        };
+        Policy::try_from(unchecked).unwrap_or_else(|why| {
+            self.refuse(why.into());
+            Policy::default()
+        })
+    }
+
+    #[inline(never)]
+    pub(super) fn token(&mut self) -> Option<LeaseToken> {
+        Some(LeaseToken {
+            slot: self.slot_key()?,
+            fingerprint: self.fingerprint(),
+            policy: self.policy(),
+            owner: self.owner(),
+            rev: self.rev(),
+            attempt: self.attempt(),
+            fence: self.number(),
+            granted_at: self.time(),
+            lease_until: self.time(),
+            seen_at: self.time(),
+            published: match self.below(3) {
+                0 => Published::Unread,
+                1 => Published::Known(None),
+                _ => Published::Known(Some(self.body())),
+            },
+        })
+    }
+
+    #[inline(never)]
+    fn head(&mut self) -> Head {
+        Head::from_bytes(self.framed()).unwrap_or_else(|| {
+            // Longer than any record of this library.
+            self.refuse(SlotError::Corrupt.into());
+            Head::default()
+        })
+    }
+
+    #[inline(never)]
+    pub(super) fn slot(&mut self) -> Slot {
+        Slot {
+            rev: self.rev(),
+            lease_until: self.time(),
+            gone_at: self.time(),
+            head: self.head(),
+            body: self.body(),
+        }
+    }
+
+    pub(super) fn reply(&mut self) -> Swapped {
+        Swapped {
+            now: self.time(),
+            verdict: match self.below(3) {
+                0 => Verdict::Won,
+                1 => Verdict::Lost(None),
+                _ => Verdict::Lost(Some(self.slot())),
+            },
+        }
+    }
+
+    pub(super) fn expect(&mut self) -> Expect {
+        if self.flag() {
+            Expect::Rev(self.rev())
+        } else {
+            Expect::Vacant
+        }
+    }
+
+    pub(super) fn put(&mut self) -> Put {
+        if !self.flag() {
+            return Put::Remove;
+        }
+        Put::Slot(NewSlot {
+            rev: self.rev(),
+            lease_for: self.span(),
+            keep_for: self.span(),
+            head: self.head(),
+            body: self.body(),
+        })
+    }
+}
+
+/// Writes what a host gets.
+pub(super) struct Writer(Vec<u8>);
+
+impl Writer {
+    pub(super) fn new() -> Self {
+        Self(Vec::with_capacity(512))
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    #[inline(never)]
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    #[inline(never)]
+    pub(super) fn byte(&mut self, byte: u8) {
+        self.bytes(&[byte]);
+    }
+
+    #[inline(never)]
+    pub(super) fn number(&mut self, number: u64) {
+        self.bytes(&number.to_be_bytes());
+    }
+
+    #[inline(never)]
+    pub(super) fn span(&mut self, span: Duration) {
+        self.number(millis(span));
+    }
+
+    pub(super) fn time(&mut self, time: Timestamp) {
+        self.number(time.as_millis());
+    }
+
+    pub(super) fn attempt(&mut self, attempt: u32) {
+        self.bytes(&attempt.to_be_bytes());
+    }
+
+    /// The longest that is ever framed, the name of a slot, is far below 64 KiB.
+    #[inline(never)]
+    pub(super) fn framed(&mut self, bytes: &[u8]) {
+        self.bytes(&(bytes.len() as u16).to_be_bytes());
+        self.bytes(bytes);
+    }
+
+    /// A body was made of a mark, and is told as that.
+    #[inline(never)]
+    pub(super) fn body(&mut self, body: &Body) {
+        self.byte(body.first().copied().unwrap_or(0));
+    }
+
+    #[inline(never)]
+    pub(super) fn optional_body(&mut self, body: Option<&Body>) {
+        self.byte(body.is_some().into());
+        if let Some(body) = body {
+            self.body(body);
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn fingerprint(&mut self, fingerprint: &Fingerprint) {
+        self.byte(fingerprint.version());
+        self.bytes(fingerprint.digest());
+    }
+
+    pub(super) fn lapse(&mut self, lapse: Lapse) {
+        self.byte((lapse == Lapse::Fence).into());
+    }
+
+    #[inline(never)]
+    pub(super) fn policy(&mut self, policy: &Policy) {
+        self.byte((policy.usage() == Usage::WhileActive).into());
+        self.lapse(policy.lapse());
+        for span in [
+            policy.retention(),
+            policy.lease(),
+            policy.ceiling(),
+            policy.tombstone(),
+        ] {
+            self.span(span);
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn token(&mut self, token: &LeaseToken) {
+        self.framed(token.slot.as_bytes());
+        self.fingerprint(&token.fingerprint);
+        self.policy(&token.policy);
+        self.bytes(token.owner.as_bytes());
+        self.bytes(token.rev.as_bytes());
+        self.attempt(token.attempt);
+        self.number(token.fence);
+        self.time(token.granted_at);
+        self.time(token.lease_until);
+        self.time(token.seen_at);
+        match &token.published {
+            Published::Unread => self.byte(0),
+            Published::Known(None) => self.byte(1),
+            Published::Known(Some(body)) => {
+                self.byte(2);
+                self.body(body);
+            }
+        }
+    }
+
+    /// Without the name of the slot, which the host knows.
+    pub(super) fn swap(&mut self, swap: &Swap) {
+        match &swap.expect {
+            Expect::Vacant => self.byte(0),
+            Expect::Rev(rev) => {
+                self.byte(1);
+                self.bytes(rev.as_bytes());
+            }
+        }
+        match &swap.put {
+            Put::Remove => self.byte(0),
+            Put::Slot(new) => {
+                self.byte(1);
+                self.bytes(new.rev.as_bytes());
+                self.span(new.lease_for);
+                self.span(new.keep_for);
+                self.framed(new.head.as_bytes());
+                self.body(&new.body);
+            }
+        }
+    }
+}

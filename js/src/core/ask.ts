@@ -1,0 +1,81 @@
+import { IdempError } from "../errors.js";
+import { In } from "./bytes.js";
+import { core } from "./registry.js";
+
+/** The functions of the core, by the numbers that `wire::call` knows them by. */
+export const NAME = 1;
+export const POLICY = 2;
+export const START = 3;
+export const ON_REPLY = 4;
+export const APPLY = 5;
+export const FINGERPRINT_JSON = 6;
+export const FINGERPRINT_BYTES = 7;
+export const PREIMAGE_JSON = 8;
+export const CANONICALIZE = 9;
+
+/**
+ * Asks the core.
+ *
+ * @throws IdempError where it refuses.
+ */
+export function ask(question: number, bytes: Uint8Array): Uint8Array {
+  const answer = core()(question, bytes);
+  if (answer[0] === 1) return answer.subarray(1);
+  const from = new In(answer);
+  from.byte();
+  throw refused(from.byte(), from.number());
+}
+
+function refused(code: number, detail: number): IdempError {
+  if (code >= 64 && code < 255) return new CanonicalError(KINDS[code - 64] ?? "syntax", detail);
+  const [name, message] = REFUSALS[code] ?? ["MALFORMED", "what was handed to the core is malformed"];
+  return new IdempError(name, message.replace("$", () => SPANS[detail] ?? String(detail)));
+}
+
+/** A text has no canonical form. The message holds nothing of the text. */
+export class CanonicalError extends IdempError {
+  override name = "CanonicalError";
+
+  constructor(
+    readonly kind: CanonicalErrorKind,
+    /** Where, in bytes from the start of the text in UTF-8. */
+    readonly offset: number,
+  ) {
+    super("NOT_CANONICAL", `the text has no canonical form: ${kind} at byte ${offset}`);
+  }
+}
+
+const KINDS = [
+  "syntax",
+  "eof",
+  "trailing",
+  "duplicate",
+  "lone-surrogate",
+  "utf8",
+  "depth",
+  "number-range",
+  "inexact-integer",
+  "too-long",
+] as const;
+
+export type CanonicalErrorKind = (typeof KINDS)[number];
+
+/** The detail of a policy's refusal is the first letter of the span. */
+const SPANS: Record<number, string> = { 114: "retention", 108: "lease", 99: "ceiling", 116: "tombstone" };
+
+const REFUSALS: Record<number, [string, string]> = {
+  1: ["KEY_INVALID", "a key and every part of a scope need at least one byte"],
+  2: ["KEY_INVALID", "a key or a part of a scope is longer than 255 bytes"],
+  3: ["KEY_INVALID", "a key or a part of a scope holds a control character"],
+  4: ["KEY_INVALID", "a scope has at most 8 parts"],
+  5: ["KEY_INVALID", "these bytes do not name a slot"],
+  16: ["POLICY_INVALID", "the $ has to be at least 1 ms"],
+  17: ["POLICY_INVALID", "the $ has to be at most 100 years"],
+  18: ["POLICY_INVALID", "the lease is longer than the retention; shorten it with `lease`"],
+  19: ["POLICY_INVALID", "a lapse can only fence where the lease is shorter than the retention"],
+  20: ["POLICY_INVALID", "the ceiling is shorter than the lease"],
+  21: ["POLICY_INVALID", "a key that is held while active leaves no tombstone"],
+  32: ["RECORD_CORRUPT", "the stored record is corrupt; nothing was executed"],
+  33: ["RECORD_NEWER", "the stored record has version $, which this build does not read; update it"],
+  34: ["CONTENDED", "the slot kept changing; whether the write happened is unknown, ask again"],
+};

@@ -1,0 +1,136 @@
+/** Bytes as the core reads and writes them: see `wire` in the Rust crate. */
+
+const utf8 = new TextEncoder();
+
+export const NOTHING = new Uint8Array(0);
+
+export function toHex(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += (byte + 256).toString(16).slice(1);
+  return text;
+}
+
+/** Undefined where the text is not pairs of hex digits. */
+export function fromHex(text: string): Uint8Array | undefined {
+  if (text.length % 2 || /[^\da-f]/.test(text)) return undefined;
+  return Uint8Array.from({ length: text.length / 2 }, (_, at) =>
+    parseInt(text.slice(2 * at, 2 * at + 2), 16),
+  );
+}
+
+export function equal(left: Uint8Array, right: Uint8Array): boolean {
+  return left.length === right.length && left.every((byte, at) => byte === right[at]);
+}
+
+/** Text in UTF-8; undefined where it has half of a surrogate pair, which would become another text. */
+export function encoded(text: string): Uint8Array | undefined {
+  return /\p{Surrogate}/u.test(text) ? undefined : utf8.encode(text);
+}
+
+/** Writes what the core reads. */
+export class Out {
+  private bytes = new Uint8Array(512);
+  private view = new DataView(this.bytes.buffer);
+  private length = 0;
+
+  private room(count: number): number {
+    const at = this.length;
+    this.length += count;
+    if (this.length > this.bytes.length) {
+      const longer = new Uint8Array(2 * this.length);
+      longer.set(this.bytes);
+      this.bytes = longer;
+      this.view = new DataView(longer.buffer);
+    }
+    return at;
+  }
+
+  byte(value: number | boolean): this {
+    this.view.setUint8(this.room(1), Number(value));
+    return this;
+  }
+
+  short(value: number): this {
+    this.view.setUint16(this.room(2), value);
+    return this;
+  }
+
+  word(value: number): this {
+    this.view.setUint32(this.room(4), value);
+    return this;
+  }
+
+  /** A time or a span in milliseconds, or a fence. */
+  number(value: number | bigint): this {
+    this.view.setBigUint64(this.room(8), BigInt(value));
+    return this;
+  }
+
+  raw(bytes: Uint8Array): this {
+    this.bytes.set(bytes, this.room(bytes.length));
+    return this;
+  }
+
+  /** What is not hex becomes nothing, and the core refuses it. */
+  hex(text: string): this {
+    return this.raw(fromHex(text) ?? NOTHING);
+  }
+
+  framed(bytes: Uint8Array): this {
+    return this.short(bytes.length).raw(bytes);
+  }
+
+  done(): Uint8Array {
+    return this.bytes.subarray(0, this.length);
+  }
+}
+
+/** Reads what the core wrote. */
+export class In {
+  private readonly view: DataView;
+  private at = 0;
+
+  constructor(private readonly bytes: Uint8Array) {
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+
+  byte(): number {
+    return this.view.getUint8(this.at++);
+  }
+
+  flag(): boolean {
+    return this.byte() === 1;
+  }
+
+  word(): number {
+    this.at += 4;
+    return this.view.getUint32(this.at - 4);
+  }
+
+  big(): bigint {
+    this.at += 8;
+    return this.view.getBigUint64(this.at - 8);
+  }
+
+  number(): number {
+    return Number(this.big());
+  }
+
+  raw(length: number): Uint8Array {
+    this.at += length;
+    return this.bytes.slice(this.at - length, this.at);
+  }
+
+  hex(length: number): string {
+    return toHex(this.raw(length));
+  }
+
+  framed(): Uint8Array {
+    this.at += 2;
+    return this.raw(this.view.getUint16(this.at - 2));
+  }
+
+  rest(): Uint8Array {
+    return this.raw(this.bytes.length - this.at);
+  }
+}

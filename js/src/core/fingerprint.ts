@@ -1,0 +1,48 @@
+import { CANONICALIZE, FINGERPRINT_BYTES, FINGERPRINT_JSON, ask } from "./ask.js";
+import { NOTHING, toHex } from "./bytes.js";
+
+/** A fingerprint in 66 hex digits, version first. */
+export type Fingerprint = string & { readonly fingerprint: unique symbol };
+
+const utf8 = new TextEncoder();
+
+/**
+ * The fingerprint of a value, by what `JSON.stringify` writes of it; of bytes, by the bytes; of
+ * `undefined`, that of an empty body.
+ *
+ * @throws TypeError where the value has no JSON form: a cycle, a bigint, a function.
+ */
+export function fingerprintOf(payload: unknown): Fingerprint {
+  if (payload === undefined) return fingerprintBytes(NOTHING);
+  if (payload instanceof Uint8Array) return fingerprintBytes(payload);
+  if (payload instanceof ArrayBuffer) return fingerprintBytes(new Uint8Array(payload));
+  const text: string | undefined = JSON.stringify(payload);
+  if (text === undefined) throw new TypeError("the payload has no JSON form to make a fingerprint of");
+  return fingerprintJson(text);
+}
+
+/**
+ * The fingerprint of a JSON text: of its canonical form or, where it has none, of its bytes. Numbers
+ * count by their exact decimal value; white space, the order of members and escapes do not count.
+ */
+export function fingerprintJson(text: string | Uint8Array): Fingerprint {
+  return toHex(ask(FINGERPRINT_JSON, bytes(text))) as Fingerprint;
+}
+
+/** The fingerprint of a body that is not JSON: its bytes as they are. */
+export function fingerprintBytes(body: Uint8Array): Fingerprint {
+  return toHex(ask(FINGERPRINT_BYTES, body)) as Fingerprint;
+}
+
+/**
+ * The canonical form of a JSON text: RFC 8785, but with numbers kept exact.
+ *
+ * @throws CanonicalError with the offset in bytes where the text has none.
+ */
+export function canonicalize(text: string | Uint8Array): Uint8Array {
+  return ask(CANONICALIZE, bytes(text));
+}
+
+function bytes(text: string | Uint8Array): Uint8Array {
+  return typeof text === "string" ? utf8.encode(text) : text;
+}

@@ -1,0 +1,287 @@
+import type { Decision, InProgress, Peeked, Replay } from "../decision.js";
+import type { NewSlot, SlotKey, Swap, Swapped } from "../store.js";
+import type { LeaseToken, Policy } from "../token.js";
+import { lostTo } from "./apply.js";
+import { ON_REPLY, POLICY, START, ask } from "./ask.js";
+import { In, NOTHING, Out, equal, toHex } from "./bytes.js";
+import type { Fingerprint } from "./fingerprint.js";
+
+/** A verb on its way: what to ask the store, until it is done. It holds no resource. */
+export interface Machine<D> {
+  /** The first question. After an error of the store, `start` again: what the lost question did is
+   *  recognised. */
+  start(): Step<D>;
+  onReply(reply: Swapped): Step<D>;
+}
+
+export type Step<D> = { readonly ask: Swap } | { readonly done: D };
+
+/** A lease as it came: its token, and what was published; `null` where that was not read yet. */
+export interface Held {
+  readonly token: LeaseToken;
+  readonly published: Uint8Array | undefined | null;
+}
+
+/** What an owner can do. `unstorable` is a `finish` without an outcome that can be stored. */
+export type Verb =
+  | { readonly verb: "finish" | "publish"; readonly body: Uint8Array }
+  | { readonly verb: "unstorable" | "fence" | "renew" | "release" | "forget" };
+
+export type LeaseReply =
+  | { readonly type: "held"; readonly held: Held }
+  | { readonly type: "ended" | "ceiling" }
+  | { readonly type: "stale"; readonly winner: Replay | undefined };
+
+export type Resolved = "done" | "vacant" | "not-unknown";
+
+/** 16 random bytes, never used before. */
+export type Entropy = () => Uint8Array;
+
+export const systemEntropy: Entropy = () => crypto.getRandomValues(new Uint8Array(16));
+
+export function begin(
+  slot: SlotKey,
+  fingerprint: Fingerprint,
+  policy: Policy,
+  entropy = systemEntropy,
+): Machine<Decision<Held>> {
+  const call = named(1, slot).hex(fingerprint);
+  writePolicy(call, policy).raw(entropy());
+  return machine(slot, call, {}, entropy, (from, bodies) => {
+    switch (from.byte()) {
+      case 1:
+        return { type: "miss", lease: readHeld(from, bodies) };
+      case 2:
+        return { type: "hit", replay: readReplay(from, bodies) };
+      case 3:
+        return { type: "conflict" };
+      case 4:
+        return { type: "in-progress", other: readInProgress(from, bodies) };
+      case 5:
+        return { type: "unknown" };
+      default:
+        return { type: "expired" };
+    }
+  });
+}
+
+export function say(held: Held, verb: Verb, entropy = systemEntropy): Machine<LeaseReply> {
+  const own = "body" in verb ? verb.body : undefined;
+  const known = held.published ?? undefined;
+  const call = writeHeld(new Out().byte(2), held).byte(VERBS.indexOf(verb.verb) + 1);
+  if (own) call.byte(mark(own, OWN));
+  return machine(held.token.slot, call, { own, known }, entropy, (from, bodies) => {
+    switch (from.byte()) {
+      case 1:
+        return { type: "held", held: readHeld(from, bodies) };
+      case 2:
+        return { type: "ended" };
+      case 3:
+        return { type: "ceiling" };
+      default:
+        return { type: "stale", winner: from.flag() ? readReplay(from, bodies) : undefined };
+    }
+  });
+}
+
+/** Settles an unknown outcome: with it, or by vacating the slot. */
+export function resolve(
+  slot: SlotKey,
+  outcome: Uint8Array | undefined,
+  policy: Policy,
+  entropy = systemEntropy,
+): Machine<Resolved> {
+  const call = named(3, slot).byte(outcome !== undefined);
+  if (outcome) call.byte(mark(outcome, OWN));
+  writePolicy(call, policy).raw(entropy());
+  return machine(slot, call, { own: outcome }, entropy, (from) =>
+    RESOLVED[from.byte() - 1] ?? "not-unknown",
+  );
+}
+
+export function peek(
+  slot: SlotKey,
+  policy: Policy,
+  entropy = systemEntropy,
+): Machine<Peeked<Held> | undefined> {
+  const call = writePolicy(named(4, slot), policy);
+  return machine(slot, call, {}, entropy, (from, bodies) => {
+    const state = STATES[from.byte() - 1];
+    if (!state) return undefined;
+    const live = from.flag();
+    const body = readBody(from, bodies);
+    return { state, live, body, lease: readHeld(from, bodies) };
+  });
+}
+
+/** A policy that is left out where it has core's default. Spans in milliseconds. */
+export interface PolicyChoice {
+  readonly whileActive: boolean;
+  readonly fence: boolean;
+  readonly retention: number;
+  readonly lease: number | undefined;
+  readonly ceiling: number | undefined;
+  readonly tombstone: number | undefined;
+}
+
+/**
+ * The policy, checked.
+ *
+ * @throws IdempError POLICY_INVALID where a span makes no sense, or is at odds with another.
+ */
+export function policy(choice: PolicyChoice): Policy {
+  const out = new Out().byte(choice.whileActive).byte(choice.fence).number(choice.retention);
+  for (const span of [choice.lease, choice.ceiling, choice.tombstone]) {
+    out.byte(span !== undefined);
+    if (span !== undefined) out.number(span);
+  }
+  return readPolicy(new In(ask(POLICY, out.done())));
+}
+
+// What stands for a body: the one in hand, the one in the slot, what was published.
+const OWN = 1;
+const LIES = 2;
+const KNOWN = 3;
+
+const VERBS = ["finish", "unstorable", "fence", "renew", "publish", "release", "forget"];
+const RESOLVED = ["done", "vacant"] as const;
+const STATES = [
+  "in-progress",
+  "completed",
+  "unstorable",
+  "released",
+  "unknown",
+  "expired",
+] as const;
+
+/** The bodies that stay here, and their marks cross. */
+interface Bodies {
+  readonly own?: Uint8Array | undefined;
+  readonly known?: Uint8Array | undefined;
+  lies?: Uint8Array;
+}
+
+function mark(body: Uint8Array, as: number): number {
+  return body.length === 0 ? 0 : as;
+}
+
+function machine<D>(
+  slot: SlotKey,
+  call: Out,
+  bodies: Bodies,
+  entropy: Entropy,
+  done: (from: In, bodies: Bodies) => D,
+): Machine<D> {
+  const called = call.done();
+  let waiting: Uint8Array = NOTHING;
+  const step = (answer: Uint8Array): Step<D> => {
+    const from = new In(answer);
+    if (from.byte() === 1) return { done: done(from, bodies) };
+    const expect = from.flag() ? { rev: from.hex(16) } : "vacant";
+    const put = from.flag() ? readNewSlot(from, bodies) : "remove";
+    waiting = from.rest();
+    return { ask: { slot, expect, put } };
+  };
+  return {
+    start: () => step(ask(START, new Out().raw(entropy()).raw(called).done())),
+    onReply(reply) {
+      const out = new Out().raw(entropy()).number(reply.now);
+      if (reply.won) out.byte(0);
+      else if (!reply.slot) out.byte(1);
+      else {
+        const { body } = reply.slot;
+        const same = bodies.own && equal(body, bodies.own);
+        bodies.lies = body;
+        lostTo(out.byte(2), reply.slot, mark(body, same ? OWN : LIES));
+      }
+      return step(ask(ON_REPLY, out.raw(waiting).done()));
+    },
+  };
+}
+
+function named(call: number, slot: SlotKey): Out {
+  return new Out().byte(call).short(slot.length / 2).hex(slot);
+}
+
+function bodyOf(mark: number, bodies: Bodies): Uint8Array {
+  const body = [NOTHING, bodies.own, bodies.lies, bodies.known][mark];
+  if (!body) throw new Error("idemp: a mark stands for no body");
+  return body;
+}
+
+/** A body that may not be there. */
+function readBody(from: In, bodies: Bodies): Uint8Array | undefined {
+  return from.flag() ? bodyOf(from.byte(), bodies) : undefined;
+}
+
+function readReplay(from: In, bodies: Bodies): Replay {
+  return { remaining: from.number(), outcome: bodyOf(from.byte(), bodies) };
+}
+
+function readInProgress(from: In, bodies: Bodies): InProgress {
+  return { remaining: from.number(), published: readBody(from, bodies) };
+}
+
+function readNewSlot(from: In, bodies: Bodies): NewSlot {
+  return {
+    rev: from.hex(16),
+    leaseFor: from.number(),
+    keepFor: from.number(),
+    head: from.framed(),
+    body: bodyOf(from.byte(), bodies),
+  };
+}
+
+function writePolicy(out: Out, policy: Policy): Out {
+  return out
+    .byte(policy.usage === "while_active")
+    .byte(policy.lapse === "fence")
+    .number(policy.retention_ms)
+    .number(policy.lease_ms)
+    .number(policy.ceiling_ms)
+    .number(policy.tombstone_ms);
+}
+
+function readPolicy(from: In): Policy {
+  return {
+    usage: from.flag() ? "while_active" : "replay",
+    lapse: from.flag() ? "fence" : "takeover",
+    retention_ms: from.number(),
+    lease_ms: from.number(),
+    ceiling_ms: from.number(),
+    tombstone_ms: from.number(),
+  };
+}
+
+function writeHeld(out: Out, { token, published }: Held): Out {
+  out.short(token.slot.length / 2).hex(token.slot).hex(token.fingerprint);
+  writePolicy(out, token.policy)
+    .hex(token.owner)
+    .hex(token.rev)
+    .word(token.attempt)
+    .number(BigInt(token.fence))
+    .number(token.granted_at)
+    .number(token.lease_until)
+    .number(token.seen_at);
+  if (published === null) return out.byte(0);
+  if (published === undefined) return out.byte(1);
+  return out.byte(2).byte(mark(published, KNOWN));
+}
+
+function readHeld(from: In, bodies: Bodies): Held {
+  const token: LeaseToken = {
+    slot: toHex(from.framed()),
+    fingerprint: from.hex(33),
+    policy: readPolicy(from),
+    owner: from.hex(16),
+    rev: from.hex(16),
+    attempt: from.word(),
+    fence: String(from.big()),
+    granted_at: from.number(),
+    lease_until: from.number(),
+    seen_at: from.number(),
+  };
+  const known = from.byte();
+  const published = known === 0 ? null : known === 1 ? undefined : bodyOf(from.byte(), bodies);
+  return { token, published };
+}
