@@ -38,6 +38,8 @@ suite("sending with a key", () => {
     "503": { status: 503 },
     "504": { status: 504 },
     "409 in progress": json(409, { code: "IDEMPOTENCY_IN_PROGRESS" }),
+    "409 in progress, of a route": json(409, { code: "IN_PROGRESS" }),
+    "409 of any kind, with a Retry-After": { status: 409, headers: { "retry-after": "1" } },
     "409 in progress, as a problem": {
       status: 409,
       headers: { "content-type": "application/problem+json" },

@@ -7,7 +7,8 @@ import { after, afterEach, before, beforeEach, test } from "node:test";
 import type { Page, Request } from "playwright-core";
 import { launch, type Chromium } from "./chromium.js";
 import { examplePage, examplePageInDevelopment, type ExamplePage } from "./example-page.js";
-import { ROOT, videoTasks, type VideoTasks } from "./video-tasks.js";
+import { ROOT } from "./serving.js";
+import { videoTasks, type VideoTasks } from "./video-tasks.js";
 
 let service: VideoTasks;
 let site: ExamplePage;

@@ -30,6 +30,8 @@ export async function launch(options: { args?: string[] } = {}): Promise<Chromiu
       ...(options.args ?? []),
     ],
   });
+  // The loader of TypeScript wraps functions in it, also those that a test hands to a page.
+  await context.addInitScript("globalThis.__name = (made) => made");
   return {
     context,
     async close() {

@@ -2,6 +2,7 @@ import { createClient, type Client, type ClientEvent, type ClientOptions, type I
 
 /** What a test of a page asks for, by name: only data crosses to the page and back. */
 export interface ClientPage {
+  client(user: string): Client;
   /** Orders once, as this user; gives the outcome, or the error. */
   order(user: string, intent: Intent, body?: unknown): Promise<Outcome>;
   /** The same, which is not waited for: {@link settled} gives what came of it. */
@@ -56,6 +57,7 @@ async function outcome(promise: Promise<unknown>): Promise<Outcome> {
 }
 
 const api: ClientPage = {
+  client,
   order: (user, intent, body = { intent }) =>
     outcome(
       client(user).once(intent, body, async (work) => {

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { ROOT, run, type Running } from "./video-tasks.js";
+import { ROOT, serving, type Serving } from "./serving.js";
 
 /** `examples/analysis-page`, served by Vite. */
 export interface ExamplePage {
@@ -19,7 +19,7 @@ export async function examplePage(service: string): Promise<ExamplePage> {
   await promisify(execFile)(process.execPath, [VITE, "build", PAGE, ...out], { cwd: ROOT });
   const preview = await vite(service, ["preview", PAGE, "--outDir", folder]);
   return {
-    origin: preview.said,
+    origin: preview.origin,
     async close() {
       await preview.kill();
       await rm(folder, { recursive: true, force: true });
@@ -30,13 +30,11 @@ export async function examplePage(service: string): Promise<ExamplePage> {
 /** Serves the page as it is while somebody works on it: React's strict mode mounts all of it twice. */
 export async function examplePageInDevelopment(service: string): Promise<ExamplePage> {
   const dev = await vite(service, ["dev", PAGE]);
-  return { origin: dev.said, close: () => dev.kill() };
+  return { origin: dev.origin, close: () => dev.kill() };
 }
 
-function vite(service: string, words: readonly string[]): Promise<Running> {
-  return run(/(http:\/\/127\.0\.0\.1:\d+)/, process.execPath, [VITE, ...words, "--port", "0"], {
-    VIDEO_TASKS_URL: service,
-  });
+function vite(service: string, words: readonly string[]): Promise<Serving> {
+  return serving(process.execPath, [VITE, ...words, "--port", "0"], { VIDEO_TASKS_URL: service });
 }
 
 const VITE = join(ROOT, "node_modules/vite/bin/vite.js");

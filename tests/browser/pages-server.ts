@@ -46,7 +46,9 @@ async function answer(route: Route | undefined, request: IncomingMessage, respon
     response.writeHead(404).end();
   } else if (typeof route === "string") {
     const script = await readFile(route);
-    response.writeHead(200, { "content-type": "text/javascript", "cache-control": "no-store" }).end(script);
+    // A sandboxed page is of no origin, and may load it all the same.
+    const headers = { "content-type": "text/javascript", "cache-control": "no-store", "access-control-allow-origin": "*" };
+    response.writeHead(200, headers).end(script);
   } else {
     await route(request, response);
   }

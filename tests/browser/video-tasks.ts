@@ -1,87 +1,63 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
+import { request as ask, type IncomingMessage, type ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
+import { serving } from "./serving.js";
 
-/** The root of the workspace. */
-export const ROOT = join(import.meta.dirname, "../..");
-
-/** The demo service, with its keys and its tasks in a temporary folder. */
+/** The demo service of `examples/video_tasks`, as it is. */
 export interface VideoTasks {
-  /** Such as `http://127.0.0.1:41234`. */
   readonly origin: string;
+  /** Hands a request of a page on to it, so that both have one origin. */
+  readonly pass: (request: IncomingMessage, response: ServerResponse) => void;
+  /** What was handed on: method, path, key and status, in order. */
+  readonly passed: { method: string; path: string; key: string | undefined; status: number }[];
+  /** The next answer is lost on its way: the service did what it was asked. */
+  loseNext(): void;
   /** Ends it as a crash would. What it has stored stays. */
   kill(): Promise<void>;
   /** Starts it again, on the same port. */
   restart(): Promise<void>;
-  /** Ends it and removes what it has stored. */
   close(): Promise<void>;
 }
 
-/** Builds the service if need be, and starts it on a free port. */
+/** Builds and starts it, with its files in a temporary folder. */
 export async function videoTasks(): Promise<VideoTasks> {
   const folder = await mkdtemp(join(tmpdir(), "idemp-video-tasks-"));
   const start = (port: string) =>
-    run(/listening on (http:\S+)/, "cargo", [
+    serving("cargo", [
       ...["run", "--quiet", "--package", "video_tasks", "--bin", "video_tasks", "--"],
       ...["--stop-at-eof", "--port", port, "--tasks", join(folder, "tasks.db")],
       ...["--store", `sqlite:${join(folder, "keys.db")}`],
     ]);
-  let running = await start("0");
-  const origin = running.said;
+  let service = await start("0");
+  const { origin } = service;
+  const passed: VideoTasks["passed"] = [];
+  let losing = false;
   return {
     origin,
-    kill: () => running.kill(),
+    passed,
+    loseNext: () => void (losing = true),
+    pass(request, response) {
+      const { method = "GET", url: path = "/", headers } = request;
+      const onward = ask(`${origin}${path}`, { method, headers }, (answer) => {
+        const { statusCode: status = 0 } = answer;
+        passed.push({ method, path, key: headers["idempotency-key"] as string | undefined, status });
+        if (losing) {
+          losing = false;
+          return void response.socket?.destroy();
+        }
+        answer.pipe(response.writeHead(status, answer.headers));
+      });
+      onward.on("error", () => response.socket?.destroy());
+      request.pipe(onward);
+    },
+    kill: () => service.kill(),
     async restart() {
-      running = await start(new URL(origin).port);
+      service = await start(new URL(origin).port);
     },
     async close() {
-      await running.kill();
+      await service.stop();
       await rm(folder, { recursive: true, force: true });
     },
   };
-}
-
-/** A program that serves something. */
-export interface Running {
-  /** What it said on its standard output: the first group of the pattern. */
-  readonly said: string;
-  kill(): Promise<void>;
-}
-
-/**
- * Starts a program in the root of the workspace and waits until a line of its output matches.
- *
- * @throws where it ends before, with all that it said.
- */
-export async function run(
-  pattern: RegExp,
-  program: string,
-  words: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): Promise<Running> {
-  const child = spawn(program, words, {
-    cwd: ROOT,
-    env: { ...process.env, NO_COLOR: "1", ...env },
-    stdio: ["pipe", "pipe", "pipe"],
-  });
-  const ended = new Promise<void>((done) => child.once("close", () => done()));
-  const output: string[] = [];
-  child.stderr.on("data", (data) => output.push(String(data)));
-  const said = await new Promise<string>((found, failed) => {
-    createInterface(child.stdout).on("line", (line) => {
-      output.push(`${line}\n`);
-      const match = pattern.exec(line);
-      if (match?.[1] !== undefined) found(match[1]);
-    });
-    child.once("error", failed);
-    void ended.then(() => failed(new Error(`${program} ended early:\n${output.join("")}`)));
-  });
-  return { said, kill: () => kill(child, ended) };
-}
-
-async function kill(child: ChildProcess, ended: Promise<void>) {
-  child.kill("SIGKILL");
-  await ended;
 }

@@ -8,9 +8,9 @@ import {
 } from "../idempotency.js";
 import type { Store } from "../store.js";
 import { indexedDbStore } from "../stores/indexeddb.js";
-import { systemClock, type Clock } from "./clock.js";
+import { either, systemClock, type Clock } from "./clock.js";
 import { OnceError } from "./errors.js";
-import { isTaken, locks } from "./locks.js";
+import { isTaken } from "./locks.js";
 import { active, isOver, NOTHING, once, type Intended, type OnceEvent, type Place } from "./once.js";
 import { freshKey, read } from "./record.js";
 import { base64, rebuilt, remembered, Unremembered, type Remembered } from "./remembered.js";
@@ -18,7 +18,7 @@ import { milliseconds, ONCE_ONLY, rulesOf, type RetryOptions } from "./retry.js"
 import { KEY_HEADER, keyHeader, send } from "./send.js";
 import { isRefusal } from "./verdict.js";
 import { Wakes } from "./wakes.js";
-import { isStreamed, requested, type Work } from "./work.js";
+import { checkWindow, isStreamed, requested, type Work } from "./work.js";
 
 /** What somebody wants done once, such as `["analysis", tenantId, file.name]`: the same words in
  *  every tab and after every reload. */
@@ -189,16 +189,10 @@ export function createClient(options: ClientOptions): Client {
   const client: Client = {
     async once(intent, payload, work, { signal, expiry: own } = {}) {
       const it = intended(intent);
-      const controller = new AbortController();
-      const ends = [closing.signal, ...(signal ? [signal] : [])].map((one) => {
-        const abort = () => controller.abort(one.reason);
-        if (one.aborted) abort();
-        one.addEventListener("abort", abort);
-        return () => one.removeEventListener("abort", abort);
-      });
+      const end = either(closing.signal, signal);
       const carried = once(place, it, fingerprintOf(payload ?? null), {
         work,
-        signal: controller.signal,
+        signal: end.signal,
         expiry: own === undefined ? expiry : milliseconds(own),
         tell: (event) => tell(it, event),
       });
@@ -207,7 +201,7 @@ export function createClient(options: ClientOptions): Client {
         return await carried;
       } finally {
         running.delete(carried);
-        for (const end of ends) end();
+        end.off();
       }
     },
 
@@ -233,11 +227,13 @@ export function createClient(options: ClientOptions): Client {
         const answer = await client.once<Remembered>(
           intent,
           payload,
-          async ({ key, signal }) => {
+          async ({ key, since, signal }) => {
             let doubt = false;
+            checkWindow(since, rules, clock);
             named(idempotencyKey ?? key);
             const { response, verdict } = await send(requested(request, undefined, signal), false, {
               ...how,
+              since,
               onAttempt: ({ verdict }) => (doubt ||= !verdict || !isRefusal(verdict)),
             });
             const answer = response.ok ? await remembered(response) : undefined;
@@ -262,7 +258,7 @@ export function createClient(options: ClientOptions): Client {
       const data = "data" in note ? { data: note.data as T } : {};
       if (lies.live && note.done) return { status: "done", key: note.key, ...data };
       // A lease outlives a tab that died, and ends in one whose timers are late: its lock tells.
-      const pending = locks() ? await isTaken(id) : lies.live;
+      const pending = (await isTaken(id)) ?? lies.live;
       if (!pending && !lies.live && isOver(note, clock, expiry)) return undefined;
       return { status: pending ? "pending" : "interrupted", key: note.key, ...data };
     },

@@ -27,3 +27,22 @@ export const systemClock: Clock = {
       signal.addEventListener("abort", over);
     }),
 };
+
+/** Aborts with the first of these signals, or on its own. `off` forgets the signals. */
+export function either(...signals: (AbortSignal | null | undefined)[]) {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const offs = signals.map((one) => {
+    const abort = () => controller.abort(one!.reason);
+    if (one?.aborted) abort();
+    one?.addEventListener("abort", abort);
+    return () => one?.removeEventListener("abort", abort);
+  });
+  return {
+    signal,
+    abort: (): void => controller.abort(),
+    off(): void {
+      for (const off of offs) off();
+    },
+  };
+}

@@ -3,23 +3,34 @@
  * lease has to lapse, and keeps it where the timers of a tab in the background renew too late. It
  * replaces no lease: who has the lock begins like everybody else.
  */
-export const locks = (): LockManager | undefined => globalThis.navigator?.locks;
 
-/** Takes the lock, and gives the function that frees it. With a signal it waits; without one it
- *  gives `undefined` where somebody else has the lock.
+/** Frees a lock; may be called again. */
+export type Free = () => void;
+
+/** Takes the lock. With a signal it waits; without one it gives `undefined` where somebody else has
+ *  it. `null` where there are no Web Locks, or none for this page.
  *
  *  @throws the reason of the signal. */
-export function taken(name: string, signal?: AbortSignal): Promise<(() => void) | undefined> {
+export function taken(slot: string, signal?: AbortSignal): Promise<Free | undefined | null> {
   return new Promise((resolve, reject) => {
-    const options = signal ? { signal } : { ifAvailable: true };
-    locks()!
-      .request(name, options, (lock) => lock ? new Promise<void>(resolve) : resolve(undefined))
-      .catch(reject);
+    const locks = globalThis.navigator?.locks;
+    if (!locks) return resolve(null);
+    locks
+      .request(nameOf(slot), signal ? { signal } : { ifAvailable: true }, (lock) =>
+        lock ? new Promise<void>(resolve) : resolve(undefined),
+      )
+      .catch((error) => (error?.name === "SecurityError" ? resolve(null) : reject(error)));
   });
 }
 
-/** Whether somebody has it. */
-export async function isTaken(name: string): Promise<boolean> {
-  const { held = [] } = await locks()!.query();
-  return held.some((lock) => lock.name === name);
+/** Whether somebody has it; `undefined` where there are no Web Locks, or none for this page. */
+export async function isTaken(slot: string): Promise<boolean | undefined> {
+  try {
+    const { held } = await navigator.locks.query();
+    return held?.some(({ name }) => name === nameOf(slot));
+  } catch {
+    return undefined;
+  }
 }
+
+const nameOf = (slot: string) => `idemp:${slot}`;

@@ -2,7 +2,7 @@ import type { Fingerprint, Idempotency, PolicyOptions, Scope } from "../idempote
 import type { Lease } from "../lease.js";
 import type { Clock } from "./clock.js";
 import { ConflictError, RefusedError, UnknownOutcomeError } from "./errors.js";
-import { locks, taken } from "./locks.js";
+import { taken } from "./locks.js";
 import { freshKey, read, written, type Note } from "./record.js";
 import type { RetryRules } from "./retry.js";
 import type { Attempt } from "./send.js";
@@ -67,15 +67,11 @@ export async function once<T>(
     return new ConflictError("CONFLICT", false);
   };
   signal.throwIfAborted();
-  let free: (() => void) | undefined;
-  const locked = locks() !== undefined;
-  if (locked) {
-    free = await taken(id);
-    if (!free) {
-      // Somebody is at work. Another payload need not wait to be told.
-      if (await contradicts(place, intended, fingerprint, policy)) throw conflict();
-      free = await taken(id, signal);
-    }
+  let free = await taken(id);
+  if (free === undefined) {
+    // Somebody is at work. Another payload need not wait to be told.
+    if (await contradicts(place, intended, fingerprint, policy)) throw conflict();
+    free = await taken(id, signal);
   }
   // From here on: what wakes after the question was put is not missed.
   const woken = alarm(wakes, id, signal);
@@ -102,7 +98,7 @@ export async function once<T>(
           tell({ type: "joined" });
           return known.data as T;
         }
-        if (locked) {
+        if (free) {
           // Its owner would have the lock if it lived: what it held is free for the next attempt.
           const left = await idem.peek(scope, key, policy);
           if (left && !read(left.body)?.done) await left.lease.release();
@@ -196,6 +192,7 @@ async function carryOut<T>(
   wakes.wake(id);
   const { key, at } = note;
   let doubt = false;
+  let over = false;
   const renewing = keepAlive(place, id, () => inTurn(() => lease.renew()), lease, free);
   let abort = () => {};
   const aborted = new Promise<never>((_, reject) => {
@@ -203,6 +200,7 @@ async function carryOut<T>(
   });
   signal.addEventListener("abort", abort);
   const stop = () => {
+    over = true;
     renewing();
     signal.removeEventListener("abort", abort);
   };
@@ -212,6 +210,7 @@ async function carryOut<T>(
     const works = work({
       key,
       attempt: lease.attempt,
+      since: at,
       signal,
       fetch: workFetch({
         key,
@@ -225,6 +224,8 @@ async function carryOut<T>(
       }),
       publish: async (state) => {
         const bytes = written({ key, at, data: state });
+        // What comes after the outcome would undo it.
+        if (over) return;
         await inTurn(() => lease.publish(bytes));
         wakes.wake(id);
       },

@@ -1,4 +1,4 @@
-import { systemClock, type Clock } from "./clock.js";
+import { either, systemClock, type Clock } from "./clock.js";
 import { wait, type RetryRules } from "./retry.js";
 import { judge, mayRepeat, retryAfter, type Verdict } from "./verdict.js";
 
@@ -95,13 +95,10 @@ const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
 
 /** Waits; where the network failed, no longer than until it is back. */
 async function pause(span: number, network: boolean, signal: AbortSignal, clock: Clock) {
-  const over = new AbortController();
-  const end = () => over.abort();
-  if (signal.aborted) end();
-  signal.addEventListener("abort", end);
-  if (network) globalThis.addEventListener?.("online", end);
-  await clock.sleep(span, over.signal);
-  signal.removeEventListener("abort", end);
-  globalThis.removeEventListener?.("online", end);
+  const nap = either(signal);
+  if (network) globalThis.addEventListener?.("online", nap.abort);
+  await clock.sleep(span, nap.signal);
+  globalThis.removeEventListener?.("online", nap.abort);
+  nap.off();
   signal.throwIfAborted();
 }

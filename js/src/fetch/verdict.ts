@@ -5,7 +5,7 @@
  * | verdict | | sent again | the operation may have been executed |
  * |---|---|---|---|
  * | `answer` | 1xx to 3xx | no | yes |
- * | `in-progress` | 409 `IDEMPOTENCY_IN_PROGRESS` | yes | yes |
+ * | `in-progress` | 409 `IDEMPOTENCY_IN_PROGRESS` or `IN_PROGRESS`, or with a `Retry-After` | yes | yes |
  * | `busy` | 425, 429 | yes | no |
  * | `unanswered` | 408, 502, 503, 504 | yes | yes |
  * | `failed` | other 5xx | no | yes |
@@ -33,7 +33,9 @@ export async function judge(response: Response): Promise<Verdict> {
   if (status === 408 || (status > 501 && status < 505)) return "unanswered";
   if (status >= 500) return "failed";
   if (status !== 409 && status !== 412 && status !== 422) return "refused";
-  return BY_CODE[(await detailsOf(response.clone())).code ?? ""] ?? "refused";
+  const { code } = await detailsOf(response.clone());
+  const later = status === 409 && response.headers.has("retry-after");
+  return BY_CODE[code ?? ""] ?? (later ? "in-progress" : "refused");
 }
 
 /** Whether the same request may be sent again, without a person who looks into it. */
@@ -87,6 +89,7 @@ export async function detailsOf(response: Response): Promise<Details> {
 
 const BY_CODE: { [code: string]: Verdict } = {
   IDEMPOTENCY_IN_PROGRESS: "in-progress",
+  IN_PROGRESS: "in-progress",
   IDEMPOTENCY_OUTCOME_UNKNOWN: "unknown",
   IDEMPOTENCY_KEY_EXPIRED: "expired",
   IDEMPOTENCY_KEY_CONFLICT: "conflict",

@@ -1,4 +1,4 @@
-import type { Clock } from "./clock.js";
+import { either, type Clock } from "./clock.js";
 import { errorOf, NetworkError, UnknownOutcomeError } from "./errors.js";
 import type { RetryRules } from "./retry.js";
 import { KEY_HEADER, keyHeader, send, type Attempt } from "./send.js";
@@ -10,6 +10,8 @@ export interface Work {
   readonly key: string;
   /** Counts from 1; more means that an earlier attempt crashed, failed or was aborted. */
   readonly attempt: number;
+  /** When the key was made, in milliseconds since the Unix epoch: nothing was sent before. */
+  readonly since: number;
   /** Aborts with the signal of the caller. */
   readonly signal: AbortSignal;
   /**
@@ -48,11 +50,7 @@ export function workFetch(how: {
     const request = requested(input, init, signal);
     if (!SAFE.has(request.method)) {
       if (!request.headers.has(KEY_HEADER)) request.headers.set(KEY_HEADER, keyHeader(key));
-      if (clock.now() - since >= rules.window) {
-        throw new UnknownOutcomeError("OUTCOME_UNKNOWN", false, {
-          message: "the server no longer knows the key; check whether it took effect, then settle",
-        });
-      }
+      checkWindow(since, rules, clock);
     }
     try {
       const { response, verdict } = await send(request, isStreamed(init), {
@@ -75,16 +73,20 @@ export function workFetch(how: {
   };
 }
 
+/** Nothing is sent with a key that the server no longer knows.
+ *
+ *  @throws UnknownOutcomeError. */
+export function checkWindow(since: number, rules: RetryRules, clock: Clock): void {
+  if (clock.now() - since < rules.window) return;
+  throw new UnknownOutcomeError("OUTCOME_UNKNOWN", false, {
+    message: "the server no longer knows the key; check whether it took effect, then settle",
+  });
+}
+
 /** The request, which follows `signal` besides its own. */
 export function requested(input: RequestInfo | URL, init?: RequestInit, signal?: AbortSignal): Request {
   const request = new Request(input, init);
-  if (!signal) return request;
-  const both = new AbortController();
-  for (const one of [request.signal, signal]) {
-    if (one.aborted) both.abort(one.reason);
-    else one.addEventListener("abort", () => both.abort(one.reason), { once: true });
-  }
-  return new Request(request, { signal: both.signal });
+  return signal ? new Request(request, { signal: either(request.signal, signal).signal }) : request;
 }
 
 /** Whether the body is a stream, which can be sent once. */

@@ -58,10 +58,11 @@ export function useOnce<T>(intent: Intent, options: UseOnceOptions<T>): UsedOnce
   const client = options.client ?? provided;
   if (client === undefined) throw new Error("useOnce: give it a client, or wrap the page in IdempProvider");
   const name = JSON.stringify(intent);
-  const session = useMemo(() => new Session<T>(client, JSON.parse(name)), [client, name]);
+  const doing = enabled ? { payload, work, auto } : undefined;
+  const session = useMemo(() => new Session<T>(client, JSON.parse(name), doing), [client, name]);
   // Declared before the subscription's own effect, which may start the work.
   useEffect(() => {
-    session.doing = enabled ? { payload, work, auto } : undefined;
+    session.doing = doing;
   });
   const shown = useSyncExternalStore(enabled ? session.subscribe : never, session.shown, idle);
   const { start, settle } = session;

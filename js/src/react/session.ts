@@ -20,7 +20,6 @@ export interface Doing<T> {
 
 /** One intent of one client, as a component sees it: a store for `useSyncExternalStore`. */
 export class Session<T> {
-  doing: Doing<T> | undefined;
   #shown: Shown<T> = IDLE;
   readonly #listeners = new Set<() => void>();
   #run: { readonly waiting: AbortController; begun: boolean } | undefined;
@@ -31,6 +30,8 @@ export class Session<T> {
   constructor(
     readonly client: Client,
     readonly intent: Intent,
+    /** `undefined`: nothing is to be started. */
+    public doing: Doing<T> | undefined,
   ) {}
 
   readonly shown = (): Shown<T> => this.#shown;

@@ -23,6 +23,8 @@ export interface CasBackend<Version> {
   now?: Clock;
   /** How often a swap may read and write before it gives up with `STORE_UNAVAILABLE`; 5 times. */
   attempts?: number;
+  /** Removes what begins with `prefix`; see {@link Store.forget}. */
+  forget?: Store["forget"];
   /** Lets go of what the backend holds open. */
   close?: Store["close"];
 }
@@ -71,6 +73,7 @@ export function fromCas<Version>(backend: CasBackend<Version>): Store {
       throw new StoreError("STORE_UNAVAILABLE", { advice: `others were faster ${attempts} times` });
     },
   };
+  if (backend.forget) store.forget = (prefix) => backend.forget?.(prefix);
   if (backend.close) store.close = () => backend.close?.();
   return store;
 }

@@ -17,6 +17,8 @@ export interface LockBackend {
    * machines share the backend, take a clock that they share.
    */
   now?: Clock;
+  /** Removes what begins with `prefix`; see {@link Store.forget}. */
+  forget?: Store["forget"];
   /** Lets go of what the backend holds open. */
   close?: Store["close"];
 }
@@ -62,6 +64,7 @@ export function fromLock(backend: LockBackend): Store {
       );
     },
   };
+  if (backend.forget) store.forget = (prefix) => backend.forget?.(prefix);
   if (backend.close) store.close = () => backend.close?.();
   return store;
 }

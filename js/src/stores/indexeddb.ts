@@ -27,7 +27,7 @@ export interface IndexedDbStore extends Store {
   /** Removes every slot that is gone, and says how many. Swaps do this now and then on their own. */
   purge(): Promise<number>;
   /** Lets go of the database; what is asked afterwards is refused with `STORE_CLOSED`. */
-  close(): void;
+  close(): Promise<void>;
 }
 
 /**
@@ -199,12 +199,10 @@ export function indexedDbStore(options: IndexedDbStoreOptions = {}): IndexedDbSt
       }
     },
     purge,
-    close() {
+    async close() {
       closed = true;
-      connection?.then(
-        (database) => database.close(),
-        () => {},
-      );
+      // What could not be opened need not be closed.
+      (await connection?.catch(() => undefined))?.close();
     },
   };
 }

@@ -1,0 +1,21 @@
+/** Everything of `idemp`, with a core that is yet to be handed over: see {@link initialize}. */
+export { initialize } from "../core/initialize.js";
+export { apply } from "../core/apply.js";
+export { CanonicalError, type CanonicalErrorKind } from "../core/ask.js";
+export {
+  canonicalize,
+  fingerprintBytes,
+  fingerprintJson,
+  fingerprintOf,
+  type Fingerprint,
+} from "../core/fingerprint.js";
+export { scopePrefix, slotKey, type Scope } from "../core/slot-key.js";
+export type { Resolved } from "../core/machine.js";
+export type { Decision, InProgress, Peeked, Replay } from "../decision.js";
+export { IdempError, StoreError, type StoreErrorCode } from "../errors.js";
+export { createIdempotency, Idempotency, type IdempotencyOptions } from "../idempotency.js";
+export { Lease, type Ended, type Renewed } from "../lease.js";
+export type { PolicyOptions } from "../policy.js";
+export type { Span } from "../span.js";
+export type { Applied, NewSlot, Rev, Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
+export type { LeaseToken, Policy } from "../token.js";
