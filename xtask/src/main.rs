@@ -42,6 +42,12 @@ const INDEX: &[Entry] = &[
         run: test::main,
     },
     Entry {
+        name: "wasm",
+        arguments: "",
+        about: "the npm package, built into js/dist, with core as WebAssembly",
+        run: package::main,
+    },
+    Entry {
         name: "bench",
         arguments: "[NAME…]",
         about: "the benchmarks, built for release",

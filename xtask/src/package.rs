@@ -1,15 +1,34 @@
-//! The npm package, built into `js/dist`.
+//! `cargo xtask wasm`: core as WebAssembly, and the npm package around it, in `js/dist`.
 
-use crate::steps::Trouble;
-use crate::workspace;
+use crate::invocation::Invocation;
+use crate::node;
+use crate::steps::wasm;
+use crate::steps::{Trouble, or_get};
 
-/// Makes sure that `js/dist` is there.
-pub(crate) fn build() -> Result<(), Trouble> {
-    match workspace::root().join("js/dist").is_dir() {
-        true => Ok(()),
-        false => Err(Trouble::DidNotRun {
-            why: "the npm package is not built: there is no js/dist".to_string(),
-            remedy: "cargo xtask wasm".to_string(),
-        }),
+/// No message of a panic names a file: pages would download the names of this machine's folders.
+const FLAGS: &str = "-Zlocation-detail=none";
+
+pub(crate) fn main(_: &[String]) -> Result<(), String> {
+    match build() {
+        Ok(()) => Ok(()),
+        Err(Trouble::Failed(why)) => Err(why),
+        Err(Trouble::DidNotRun { why, remedy }) => Err(format!("{why}\nto mend it: {remedy}")),
     }
+}
+
+/// Builds the package. What has not changed is not built again.
+pub(crate) fn build() -> Result<(), Trouble> {
+    or_get(node::prepare(), node::GET)?;
+    or_get(node::prepare_packages(), node::GET_PACKAGES)?;
+    let built = wasm::compile("cargo build -p idemp-wasm --profile wasm", FLAGS)?;
+    let glued = format!("{}/glued", built.folder);
+    Invocation::new("cargo run --quiet --release -p idemp-wasm-glue")
+        .arg(format!("{}/wasm/idemp_wasm.wasm", built.folder))
+        .arg(&glued)
+        .run()?;
+    Invocation::new("node js/build/machine.mjs")
+        .arg(&glued)
+        .run()?;
+    Invocation::new("node js/build/package.mjs").run()?;
+    Ok(())
 }

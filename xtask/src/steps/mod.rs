@@ -8,7 +8,7 @@ mod msrv;
 mod packaging;
 mod purity;
 mod stores;
-mod wasm;
+pub(crate) mod wasm;
 
 use crate::invocation::{Invocation, Tally};
 use crate::{fuzz, toolchain};
@@ -44,7 +44,7 @@ impl Trouble {
 }
 
 /// For what a step cannot start without.
-fn or_get(prepared: Result<(), String>, remedy: &str) -> Result<(), Trouble> {
+pub(crate) fn or_get(prepared: Result<(), String>, remedy: &str) -> Result<(), Trouble> {
     prepared.map_err(|why| Trouble::DidNotRun {
         why,
         remedy: remedy.to_string(),

@@ -1,4 +1,4 @@
-//! Core builds for wasm: the target of rustup, or a system compiler that builds `std` itself.
+//! Builds for wasm: the target of rustup, or a system compiler that builds `std` itself.
 
 use super::Trouble;
 use crate::debian::Unpacked;
@@ -7,16 +7,48 @@ use crate::screen;
 use crate::toolchain::{self, WASM};
 
 pub(super) fn check(_: &mut Tally) -> Result<String, Trouble> {
-    let build = "cargo build --release -p idemp --no-default-features --target";
-    let build = Invocation::new(build).arg(WASM);
+    let built = compile("cargo build --release -p idemp --no-default-features", "")?;
+    Ok(built.with)
+}
+
+/// A build for wasm.
+pub(crate) struct Built {
+    /// What compiled it, for people.
+    pub(crate) with: String,
+    /// The folder of its profiles.
+    pub(crate) folder: String,
+}
+
+/// Runs a cargo build for wasm with whichever compiler is here or can be had.
+pub(crate) fn compile(build: &str, flags: &str) -> Result<Built, Trouble> {
+    let build = Invocation::new(build).arg("--target").arg(WASM);
+    let built = |with: String, target: &str| Built {
+        with,
+        folder: format!("{target}/{WASM}"),
+    };
+    // The flags are unstable, and harmless: see where they are.
+    let with_flags = |build: Invocation| match flags {
+        "" => build,
+        flags => build.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags),
+    };
+    // Other flags are another build.
+    let target = if flags.is_empty() {
+        "target"
+    } else {
+        "target/wasm"
+    };
+    let ours = with_flags(build.clone()).arg("--target-dir").arg(target);
     if toolchain::has_wasm_target() {
-        build.run()?;
-        return Ok(WASM.to_string());
+        ours.run()?;
+        return Ok(built(WASM.to_string(), target));
     }
     let from_rustup = match toolchain::add("target", WASM) {
         Ok(()) => {
-            build.run()?;
-            return Ok(format!("{WASM}, added to rustup's toolchain"));
+            ours.run()?;
+            return Ok(built(
+                format!("{WASM}, added to rustup's toolchain"),
+                target,
+            ));
         }
         Err(why) => why,
     };
@@ -33,10 +65,11 @@ pub(super) fn check(_: &mut Tally) -> Result<String, Trouble> {
             });
         }
     };
-    let mut build = build
+    let target = "target/wasm-std";
+    let mut build = with_flags(build)
         .arg("-Zbuild-std=std,panic_abort")
         .arg("--target-dir")
-        .arg("target/wasm-std")
+        .arg(target)
         .env("RUSTC", rustc.display().to_string())
         .env("RUSTC_BOOTSTRAP", "1");
     if let Some(linker) = toolchain::rust_lld() {
@@ -44,5 +77,6 @@ pub(super) fn check(_: &mut Tally) -> Result<String, Trouble> {
         build = build.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
     }
     build.run()?;
-    Ok(format!("{WASM}, with Debian's compiler and its own std"))
+    let with = format!("{WASM}, with Debian's compiler and its own std");
+    Ok(built(with, target))
 }
