@@ -245,14 +245,28 @@ describe("the IndexedDB store", () => {
       await store.swap(idemp.claim("x"));
       const database = await idemp.opened("corrupt");
       const codes = [];
-      for (const entry of ["text", null, {}, { rev: "00", leaseUntil: 0, goneAt: 0, head: [], body: [] }]) {
+      const bytes = new Uint8Array();
+      const sound = { rev: idemp.fresh(), leaseUntil: Date.now(), goneAt: Date.now() + 60_000, head: bytes, body: bytes };
+      for (const entry of [
+        "text",
+        null,
+        {},
+        { ...sound, rev: "00" },
+        { ...sound, rev: "x".repeat(32) },
+        { ...sound, goneAt: "soon" },
+        { ...sound, goneAt: Number.NaN },
+        { ...sound, goneAt: -1 },
+        { ...sound, leaseUntil: 0.5 },
+        { ...sound, head: [] },
+        { ...sound, body: "text" },
+      ]) {
         await idemp.answered(database.transaction("slots", "readwrite").objectStore("slots").put(entry, idemp.name("x")));
         for (const swap of [idemp.claim("x"), idemp.read("x")]) codes.push(await idemp.codeOf(() => store.swap(swap)));
       }
       database.close();
       return codes;
     });
-    assert.deepEqual(codes, Array.from({ length: 8 }, () => "STORE_CORRUPT"));
+    assert.deepEqual(codes, Array.from({ length: 22 }, () => "STORE_CORRUPT"));
   });
 
   test("a store that is closed refuses, and has let go of the database", async () => {

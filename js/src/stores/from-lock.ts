@@ -1,4 +1,5 @@
 import { apply } from "../core/apply.js";
+import { core } from "../core/registry.js";
 import type { Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
 import type { Clock } from "./clock.js";
 import { reached } from "./reached.js";
@@ -53,6 +54,7 @@ export function fromLock(backend: LockBackend): Store {
   const { now = Date.now } = backend;
   const store: Store = {
     async swap(swap: Swap): Promise<Swapped> {
+      core(); // where there is none, it throws here and nothing was asked
       return reached(() =>
         backend.withLock(swap.slot, async () => {
           const found = await reached(() => backend.read(swap.slot));

@@ -251,16 +251,12 @@ function written(slot: Slot): Slot {
 function read(found: Partial<Slot> | undefined): Slot | undefined {
   if (found === undefined) return undefined;
   const { rev, leaseUntil, goneAt, head, body } = found ?? {};
-  if (
-    typeof rev !== "string" ||
-    typeof leaseUntil !== "number" ||
-    typeof goneAt !== "number" ||
-    !(head instanceof Uint8Array) ||
-    !(body instanceof Uint8Array)
-  ) {
-    throw new StoreError("STORE_CORRUPT", { advice: "an entry is not what was put there" });
-  }
-  return { rev, leaseUntil, goneAt, head, body };
+  const sound =
+    /^[\da-f]{32}$/.test(String(rev)) &&
+    [leaseUntil, goneAt].every((time) => Number.isSafeInteger(time) && (time as number) >= 0) &&
+    [head, body].every((bytes) => bytes instanceof Uint8Array);
+  if (!sound) throw new StoreError("STORE_CORRUPT", { advice: "an entry is not what was put there" });
+  return { rev, leaseUntil, goneAt, head, body } as Slot;
 }
 
 function failed(cause: DOMException, opening = false): StoreError {
