@@ -80,6 +80,8 @@ export async function bundle(entry: string, options: { minify?: boolean } = {}):
     jsx: "automatic",
     loader: { ".wasm": "binary" },
     minify: options.minify ?? false,
+    // The list of what has side effects in the package names what is built, and these are its sources.
+    ignoreAnnotations: true,
     logLevel: "warning",
   });
   return outfile;
