@@ -66,7 +66,10 @@ export function workFetch(how: {
       if (verdict === "answer") return response;
       throw await errorOf(response, verdict);
     } catch (error) {
-      if (request.signal.aborted) how.doubt();
+      if (request.signal.aborted) {
+        how.doubt();
+        throw error;
+      }
       if ((error as Error)?.name !== "TypeError") throw error;
       throw new NetworkError("NETWORK", true, { cause: error });
     }
