@@ -10,18 +10,22 @@ import { transform } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const [source, dist] = [join(root, "src"), join(root, "dist")];
-const formats = { esm: "module", cjs: "commonjs" };
+const formats = ["esm", "cjs"];
 
 rmSync(dist, { recursive: true, force: true });
 const files = readdirSync(source, { recursive: true }).map(String);
-for (const format of Object.keys(formats)) {
+for (const format of formats) {
   for (const file of files.filter((file) => /\.(ts|tsx|js)$/.test(file) && !file.endsWith(".d.ts"))) {
     const to = join(dist, format, file.replace(/\.tsx?$/, ".js"));
     mkdirSync(dirname(to), { recursive: true });
     writeFileSync(to, await converted(file, format));
   }
-  writeFileSync(join(dist, format, "package.json"), `{"type":"${formats[format]}"}\n`);
 }
+// What lies under cjs is CommonJS, and finds its core by conditions of its own.
+const conditions = Object.entries(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).imports["#core"]);
+const cores = conditions.map(([condition, { require }]) => [condition, require.replace("/dist/cjs/", "/")]);
+const cjs = { type: "commonjs", imports: { "#core": Object.fromEntries(cores) } };
+writeFileSync(join(dist, "cjs/package.json"), `${JSON.stringify(cjs)}\n`);
 const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
 const declarations = ["--noEmit", "false", "--declaration", "--emitDeclarationOnly", "--stripInternal"];
 const to = join(dist, "esm");

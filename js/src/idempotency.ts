@@ -81,13 +81,16 @@ export class Idempotency {
   }
 
   /**
-   * The lease of a token: another process, or another language, handed it on.
+   * The lease of a token: another process, or another language, handed it on. Its verbs go by
+   * `policy`, where one is given, from now on.
    *
    * @throws IdempError TOKEN_INVALID where the text is no token.
    */
-  resume(token: string): Lease {
+  resume(token: string, policy?: PolicyOptions): Lease {
+    const read = readToken(token);
+    const held = policy ? { ...read, policy: this.policy(policy) } : read;
     // What was left is counted from its granting, on a clock that is not here: so nothing is.
-    return this.lease({ token: readToken(token), published: null }, -Infinity);
+    return this.lease({ token: held, published: null }, -Infinity);
   }
 
   /**

@@ -6,16 +6,16 @@ export type Span = number | `${number}${"ms" | "s" | "m" | "h" | "d"}`;
 /**
  * A span in milliseconds.
  *
- * @throws IdempError SPAN_INVALID for what is no whole number of milliseconds from 0 on: nothing is
+ * @throws IdempError SPAN_INVALID for what is no positive whole number of milliseconds: nothing is
  * clamped.
  */
 export function milliseconds(span: Span): number {
   const [, number, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(String(span)) ?? [];
   const value = typeof span === "number" ? span : Number(number) * UNITS[unit as keyof typeof UNITS];
-  if (Number.isSafeInteger(value) && value >= 0) return value;
+  if (Number.isSafeInteger(value) && value > 0) return value;
   throw new IdempError(
     "SPAN_INVALID",
-    'a span is a whole number of milliseconds, or text such as "90s", "24h" or "7d"',
+    'a span is a positive whole number of milliseconds, or text such as "90s", "24h" or "7d"',
   );
 }
 

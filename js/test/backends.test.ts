@@ -1,6 +1,6 @@
 /** Stores from a backend that has a compare-and-swap, or a lock: what the laws do not say. */
 
-import "./stand-in-core.js";
+import "../src/core/inline.js";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { StoreError } from "../src/errors.js";

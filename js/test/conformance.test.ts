@@ -1,6 +1,6 @@
 /** The laws hold in every store that runs in Node. */
 
-import "./stand-in-core.js";
+import "../src/core/inline.js";
 import { describe, test } from "node:test";
 import { fromCas } from "../src/stores/from-cas.js";
 import { fromLock } from "../src/stores/from-lock.js";

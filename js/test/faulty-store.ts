@@ -1,6 +1,6 @@
 /** The definition in memory, with one fault. */
 
-import { apply } from "../src/core/registry.js";
+import { apply } from "../src/core/apply.js";
 import { StoreError } from "../src/errors.js";
 import type { Applied, NewSlot, Slot, SlotKey, Store, Swap, Swapped } from "../src/store.js";
 import type { Room, Subject } from "../src/testing/index.js";

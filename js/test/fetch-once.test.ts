@@ -1,3 +1,4 @@
+import "../src/core/inline.js";
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { beforeEach, suite, test } from "node:test";

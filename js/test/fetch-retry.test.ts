@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 
 import { systemClock } from "../src/fetch/clock.js";
-import { milliseconds, rulesOf, wait } from "../src/fetch/retry.js";
+import { rulesOf, wait } from "../src/fetch/retry.js";
+import { milliseconds } from "../src/span.js";
 import { retryAfter } from "../src/fetch/verdict.js";
 import { fakeClock } from "./fake-clock.js";
 
@@ -56,7 +57,7 @@ suite("when a request is sent again", () => {
       assert.throws(() => rulesOf({ attempts }), RangeError);
     }
     for (const span of [0, -1, Number.NaN, Infinity, "0s", "1.2.3s", "s", "", "5 m", "5w", "-5s"]) {
-      assert.throws(() => milliseconds(span as number), RangeError, `${span}`);
+      assert.throws(() => milliseconds(span as number), { code: "SPAN_INVALID" }, `${span}`);
     }
     assert.deepEqual([250, "250ms", "1.5s", "2m", "1h", "7d"].map((span) => milliseconds(span as number)), [
       250, 250, 1500, 120_000, 3_600_000, 604_800_000,

@@ -1,6 +1,6 @@
 /** The memory store, beyond the laws. */
 
-import "./stand-in-core.js";
+import "../src/core/inline.js";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Swap } from "../src/store.js";

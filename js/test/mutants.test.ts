@@ -1,6 +1,6 @@
 /** Every law catches the stores that break it, and says which law it is. */
 
-import "./stand-in-core.js";
+import "../src/core/inline.js";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Broken, conformance } from "../src/testing/index.js";

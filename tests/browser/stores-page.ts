@@ -1,6 +1,6 @@
 /** What the tests of the stores run in a page or a worker of a real browser. */
 
-import "../../js/test/stand-in-core.js";
+import "../../js/src/core/inline.js";
 import { StoreError } from "../../js/src/errors.js";
 import type { NewSlot, Store, Swap, Swapped } from "../../js/src/store.js";
 import { indexedDbStore } from "../../js/src/stores/indexeddb.js";

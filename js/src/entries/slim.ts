@@ -19,3 +19,15 @@ export type { PolicyOptions } from "../policy.js";
 export type { Span } from "../span.js";
 export type { Applied, NewSlot, Rev, Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
 export type { LeaseToken, Policy } from "../token.js";
+
+export * from "../fetch/index.js";
+export { fromCas, type CasBackend, type Found } from "../stores/from-cas.js";
+export { fromLock, type LockBackend } from "../stores/from-lock.js";
+export { indexedDbStore, type IndexedDbStore, type IndexedDbStoreOptions } from "../stores/indexeddb.js";
+export {
+  singleTabLocalStorage,
+  type SingleTabLocalStorage,
+  type SingleTabLocalStorageOptions,
+} from "../stores/local-storage.js";
+export { memoryStore, type MemoryStore, type MemoryStoreOptions } from "../stores/memory.js";
+export { decodeSlot, encodeSlot } from "../stores/stored-slot.js";

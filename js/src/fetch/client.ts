@@ -1,11 +1,8 @@
 import { StoreError } from "../errors.js";
-import {
-  createIdempotency,
-  fingerprintOf,
-  scopePrefix,
-  type Scope,
-  type Span,
-} from "../idempotency.js";
+import { fingerprintOf } from "../core/fingerprint.js";
+import { scopePrefix, type Scope } from "../core/slot-key.js";
+import { createIdempotency } from "../idempotency.js";
+import { milliseconds, type Span } from "../span.js";
 import type { Store } from "../store.js";
 import { indexedDbStore } from "../stores/indexeddb.js";
 import { either, systemClock, type Clock } from "./clock.js";
@@ -14,7 +11,7 @@ import { isTaken } from "./locks.js";
 import { isOver, NOTHING, once, policies, type Intended, type OnceEvent, type Place } from "./once.js";
 import { freshKey, read } from "./record.js";
 import { base64, rebuilt, remembered, Unremembered, type Remembered } from "./remembered.js";
-import { milliseconds, ONCE_ONLY, rulesOf, type RetryOptions } from "./retry.js";
+import { ONCE_ONLY, rulesOf, type RetryOptions } from "./retry.js";
 import { KEY_HEADER, keyHeader, send } from "./send.js";
 import { isRefusal } from "./verdict.js";
 import { Wakes } from "./wakes.js";

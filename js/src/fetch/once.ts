@@ -1,4 +1,7 @@
-import type { Fingerprint, Idempotency, PolicyOptions, Scope } from "../idempotency.js";
+import type { Fingerprint } from "../core/fingerprint.js";
+import type { Scope } from "../core/slot-key.js";
+import type { Idempotency } from "../idempotency.js";
+import type { PolicyOptions } from "../policy.js";
 import type { Lease } from "../lease.js";
 import type { Clock } from "./clock.js";
 import { ConflictError, RefusedError, UnknownOutcomeError } from "./errors.js";

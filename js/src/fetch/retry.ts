@@ -1,4 +1,4 @@
-import type { Span } from "../idempotency.js";
+import { milliseconds, type Span } from "../span.js";
 import type { Clock } from "./clock.js";
 
 /** When a request is sent again. What is left out has its default. */
@@ -65,18 +65,4 @@ export function wait(
   const longest = Math.min(rules.cap, rules.base * 2 ** (last.attempt - 1));
   const delay = last.offline ? rules.cap : (last.asked ?? 0) + clock.random() * longest;
   return clock.now() + delay - last.since < rules.window ? delay : undefined;
-}
-
-const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** A span in milliseconds.
- *
- *  @throws RangeError where it is not one, or not positive. */
-export function milliseconds(span: Span): number {
-  const [, number, unit] = /^([\d.]+)(ms|s|m|h|d)$/.exec(`${span}`) ?? [];
-  const value = number === undefined ? Number(span) : Number(number) * UNITS[unit as keyof typeof UNITS];
-  if (!(value > 0 && value < Infinity)) {
-    throw new RangeError('a span is a positive number of milliseconds, or text such as "90s"');
-  }
-  return value;
 }

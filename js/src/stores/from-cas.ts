@@ -1,4 +1,4 @@
-import { core } from "../core/registry.js";
+import { apply } from "../core/apply.js";
 import { StoreError } from "../errors.js";
 import type { Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
 import type { Clock } from "./clock.js";
@@ -61,10 +61,9 @@ export function fromCas<Version>(backend: CasBackend<Version>): Store {
   const { now = Date.now, attempts = 5 } = backend;
   const store: Store = {
     async swap(swap: Swap): Promise<Swapped> {
-      const decided = core();
       for (let attempt = 0; attempt < attempts; attempt++) {
         const found = await reached(() => backend.read(swap.slot));
-        const applied = decided.apply(found?.slot, swap, now());
+        const applied = apply(found?.slot, swap, now());
         // To remove what is not there is nothing to do.
         if (!won(applied) || (applied.slot === undefined && found === undefined)) return applied.swapped;
         const { slot, swapped } = applied;

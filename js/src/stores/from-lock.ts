@@ -1,4 +1,4 @@
-import { core } from "../core/registry.js";
+import { apply } from "../core/apply.js";
 import type { Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
 import type { Clock } from "./clock.js";
 import { reached } from "./reached.js";
@@ -53,11 +53,10 @@ export function fromLock(backend: LockBackend): Store {
   const { now = Date.now } = backend;
   const store: Store = {
     async swap(swap: Swap): Promise<Swapped> {
-      const decided = core();
       return reached(() =>
         backend.withLock(swap.slot, async () => {
           const found = await reached(() => backend.read(swap.slot));
-          const applied = decided.apply(found, swap, now());
+          const applied = apply(found, swap, now());
           if (won(applied)) await reached(() => backend.write(swap.slot, applied.slot));
           return applied.swapped;
         }),

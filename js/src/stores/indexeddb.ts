@@ -1,3 +1,4 @@
+import { apply } from "../core/apply.js";
 import { core } from "../core/registry.js";
 import { StoreError } from "../errors.js";
 import type { Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
@@ -127,10 +128,10 @@ export function indexedDbStore(options: IndexedDbStoreOptions = {}): IndexedDbSt
   }
 
   function swapOnce(swap: Swap): Promise<Swapped> {
-    const decided = core();
+    core(); // where there is none, it throws here and not within a transaction
     return transact("strict", (slots, step) =>
       step(slots.get(swap.slot), (found) => {
-        const applied = decided.apply(read(found), swap, now());
+        const applied = apply(read(found), swap, now());
         if (won(applied)) {
           if (applied.slot === undefined) slots.delete(swap.slot);
           else slots.put(written(applied.slot), swap.slot);

@@ -1,4 +1,4 @@
-import { core } from "../core/registry.js";
+import { apply } from "../core/apply.js";
 import { StoreError } from "../errors.js";
 import type { SlotKey, Store, Swap, Swapped } from "../store.js";
 import type { Clock } from "./clock.js";
@@ -86,7 +86,7 @@ export function singleTabLocalStorage(options: SingleTabLocalStorageOptions = {}
         if (!purgeEntry(storage, storage.key(next), now)) next += 1;
       }
       const text = storage.getItem(name);
-      const applied = core().apply(text === null ? undefined : slotFromText(text), swap, now);
+      const applied = apply(text === null ? undefined : slotFromText(text), swap, now);
       if (won(applied)) {
         if (applied.slot === undefined) storage.removeItem(name);
         else put(storage, name, slotToText(applied.slot), now);

@@ -1,4 +1,4 @@
-import { core } from "../core/registry.js";
+import { apply } from "../core/apply.js";
 import { StoreError } from "../errors.js";
 import type { Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
 import { type Clock, steadyClock } from "./clock.js";
@@ -86,7 +86,7 @@ export function memoryStore({ capacity = 100_000, now: clock = steadyClock() }: 
     swap(swap) {
       const now = clock();
       collect(now, 2);
-      const applied = core().apply(slots.get(swap.slot)?.slot, swap, now);
+      const applied = apply(slots.get(swap.slot)?.slot, swap, now);
       if (!won(applied)) {
         const { slot } = applied.swapped;
         return { now, won: false, slot: slot && ownedSlot(slot) };

@@ -1,4 +1,4 @@
-import { apply } from "../core/registry.js";
+import { apply } from "../core/apply.js";
 import type { NewSlot, Rev, Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
 import { type Limits, Room, type Subject } from "./subject.js";
 import { difference, lying, told, verdict } from "./words.js";

@@ -1,6 +1,6 @@
 /** Law 1: storms on one slot, and counting up. */
 
-import { apply } from "../../core/registry.js";
+import { apply } from "../../core/apply.js";
 import type { NewSlot, Slot, SlotKey, Store, Swap } from "../../store.js";
 import { difference, lying, told } from "../words.js";
 import { DAY, HOUR, type World, broken, ensure, name, newSlot } from "../world.js";
