@@ -1,3 +1,4 @@
+import "../../js/src/core/inline.js";
 import { createClient, type Client, type ClientEvent, type ClientOptions, type Intent } from "../../js/src/fetch/index.js";
 
 /** What a test of a page asks for, by name: only data crosses to the page and back. */
