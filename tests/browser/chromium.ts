@@ -15,7 +15,7 @@ export interface Chromium {
 /**
  * Starts the system's Chromium, with a fresh profile on disk in a temporary folder.
  *
- * @throws where no Chromium is on the PATH: `CHROMIUM` may name it.
+ * @throws where no Chromium is on the PATH: `IDEMP_CHROMIUM` may name it.
  */
 export async function launch(options: { args?: string[] } = {}): Promise<Chromium> {
   const profile = await mkdtemp(join(tmpdir(), "idemp-chromium-"));
@@ -43,7 +43,7 @@ export async function launch(options: { args?: string[] } = {}): Promise<Chromiu
 }
 
 function executable(): string {
-  const named = process.env["CHROMIUM"];
+  const named = process.env["IDEMP_CHROMIUM"];
   if (named !== undefined) return named;
   const folders = (process.env["PATH"] ?? "").split(delimiter);
   for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
@@ -57,5 +57,5 @@ function executable(): string {
       }
     }
   }
-  throw new Error("no Chromium on the PATH: install chromium, or set CHROMIUM to its program");
+  throw new Error("no Chromium on the PATH: install chromium, or set IDEMP_CHROMIUM to its program");
 }

@@ -1,10 +1,8 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { request as ask, type IncomingMessage, type ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
+import { serving } from "./serving.js";
 
 /** The demo service of `examples/video_tasks`, as it is. */
 export interface VideoTasks {
@@ -15,26 +13,24 @@ export interface VideoTasks {
   readonly passed: { method: string; path: string; key: string | undefined; status: number }[];
   /** The next answer is lost on its way: the service did what it was asked. */
   loseNext(): void;
+  /** Ends it as a crash would. What it has stored stays. */
+  kill(): Promise<void>;
+  /** Starts it again, on the same port. */
+  restart(): Promise<void>;
   close(): Promise<void>;
 }
 
 /** Builds and starts it, with its files in a temporary folder. */
 export async function videoTasks(): Promise<VideoTasks> {
   const folder = await mkdtemp(join(tmpdir(), "idemp-video-tasks-"));
-  const root = join(import.meta.dirname, "../..");
-  const options = ["--port", "0", "--store", "memory", "--tasks", join(folder, "tasks.db"), "--stop-at-eof"];
-  const service = spawn("cargo", ["run", "--quiet", "--package", "video_tasks", "--", ...options], {
-    cwd: root,
-    stdio: ["pipe", "pipe", "ignore"],
-  });
-  const ended = once(service, "exit");
-  const lines = createInterface(service.stdout);
-  const started = once(lines, "line") as Promise<[string]>;
-  const [line] = await Promise.race([
-    started,
-    ended.then(() => Promise.reject(new Error("the service did not start"))),
-  ]);
-  const origin = line.slice(line.indexOf("http"));
+  const start = (port: string) =>
+    serving("cargo", [
+      ...["run", "--quiet", "--package", "video_tasks", "--bin", "video_tasks", "--"],
+      ...["--stop-at-eof", "--port", port, "--tasks", join(folder, "tasks.db")],
+      ...["--store", `sqlite:${join(folder, "keys.db")}`],
+    ]);
+  let service = await start("0");
+  const { origin } = service;
   const passed: VideoTasks["passed"] = [];
   let losing = false;
   return {
@@ -55,9 +51,12 @@ export async function videoTasks(): Promise<VideoTasks> {
       onward.on("error", () => response.socket?.destroy());
       request.pipe(onward);
     },
+    kill: () => service.kill(),
+    async restart() {
+      service = await start(new URL(origin).port);
+    },
     async close() {
-      service.stdin.end();
-      await ended;
+      await service.stop();
       await rm(folder, { recursive: true, force: true });
     },
   };

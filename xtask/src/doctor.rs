@@ -2,7 +2,7 @@
 
 use crate::servers::{self, Server};
 use crate::toolchain::{self, Oldest, WASM};
-use crate::{screen, workspace};
+use crate::{chromium, node, screen, workspace};
 
 pub(crate) fn main(_: &[String]) -> Result<(), String> {
     let promised = workspace::rust_version()?;
@@ -53,18 +53,18 @@ pub(crate) fn main(_: &[String]) -> Result<(), String> {
             "cargo install cargo-fuzz --locked",
             &["cargo-fuzz"],
         ),
-        program(
-            "node",
-            "the Node bindings (planned)",
-            "apt-get install nodejs",
-            &["node"],
-        ),
-        program(
-            "chromium",
-            "tests in a browser (planned)",
-            "apt-get install chromium",
-            &["chromium", "chromium-browser", "google-chrome"],
-        ),
+        Finding {
+            tool: "node".to_string(),
+            needed_for: "the npm package",
+            found: node::here(),
+            get: node::GET.to_string(),
+        },
+        Finding {
+            tool: "chromium".to_string(),
+            needed_for: "tests in a browser",
+            found: chromium::here(),
+            get: chromium::GET.to_string(),
+        },
         server(
             "postgres",
             "the PostgreSQL store and its faults",

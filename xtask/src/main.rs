@@ -1,11 +1,15 @@
 //! The contributors' index: `cargo xtask` lists what there is, `cargo xtask NAME` runs it.
 
+mod apt;
 mod bench;
+mod chromium;
 mod debian;
 mod demo;
 mod doctor;
 mod fuzz;
 mod invocation;
+mod node;
+mod package;
 mod screen;
 mod servers;
 mod source_code;

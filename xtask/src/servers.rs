@@ -1,9 +1,8 @@
 //! PostgreSQL and Redis for the tests of the stores: found, or brought by Debian.
 
 use crate::debian::Unpacked;
-use crate::invocation::Invocation;
-use crate::{screen, toolchain};
-use std::path::{Path, PathBuf};
+use crate::{apt, toolchain};
+use std::path::PathBuf;
 
 /// A server that tests start for themselves.
 pub(crate) struct Server {
@@ -64,7 +63,7 @@ impl Server {
         let unpacked = self.unpacked(&packages);
         let brought = match unpacked.here() {
             Some(home) => Ok(self.inside(home)),
-            None if is_root() => install(self.package).and_then(|()| (self.find)()),
+            None if apt::is_root() => apt::install(&[self.package]).and_then(|()| (self.find)()),
             None => unpacked.bring().map(|home| self.inside(home)),
         };
         match brought {
@@ -93,39 +92,4 @@ impl Server {
             programs: self.programs,
         }
     }
-}
-
-fn is_root() -> bool {
-    let id = Invocation::new("id -u").capture();
-    id.is_ok_and(|id| id.trim() == "0")
-}
-
-/// By Debian's rule a package starts its service unless `policy-rc.d` forbids it.
-const POLICY: &str = "/usr/sbin/policy-rc.d";
-
-fn install(package: &str) -> Result<(), String> {
-    if toolchain::version("apt-get").is_none() {
-        return Err("this is no Debian: no apt-get".to_string());
-    }
-    let install = Invocation::new("apt-get install --yes --no-install-recommends")
-        .arg(package)
-        .env("DEBIAN_FRONTEND", "noninteractive");
-    screen::say(&format!("installing what is missing: {install}"));
-    let ours = !Path::new(POLICY).exists();
-    if ours {
-        let forbid = Invocation::new("sh -c")
-            .arg("printf '#!/bin/sh\\nexit 101\\n' >\"$0\" && chmod +x \"$0\"")
-            .arg(POLICY);
-        forbid.capture()?;
-    }
-    let mut installed = install.capture();
-    if installed.is_err() {
-        screen::say("asking Debian for its list of packages: apt-get update");
-        let _ = Invocation::new("apt-get update").capture();
-        installed = install.capture();
-    }
-    if ours {
-        let _ = std::fs::remove_file(POLICY);
-    }
-    installed.map(drop)
 }

@@ -29,6 +29,12 @@ pub(crate) fn tracked_files() -> Result<Vec<String>, String> {
 
 /// Every Rust file below a folder, relative to the root, in order.
 pub(crate) fn rust_files(folder: &str) -> Result<Vec<String>, String> {
+    files(folder, ".rs")
+}
+
+/// Every file below a folder whose name ends so, relative to the root, in order. Nothing that npm
+/// installed.
+pub(crate) fn files(folder: &str, ending: &str) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     let mut open = vec![PathBuf::from(folder)];
     while let Some(folder) = open.pop() {
@@ -38,10 +44,13 @@ pub(crate) fn rust_files(folder: &str) -> Result<Vec<String>, String> {
         for item in listing {
             let item = item.map_err(|error| format!("cannot list {shown}: {error}"))?;
             let path = folder.join(item.file_name());
-            if root().join(&path).is_dir() {
+            let shown = path.display().to_string();
+            if shown.ends_with("/node_modules") {
+                continue;
+            } else if root().join(&path).is_dir() {
                 open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path.display().to_string());
+            } else if shown.ends_with(ending) {
+                found.push(shown);
             }
         }
     }

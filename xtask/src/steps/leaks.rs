@@ -97,7 +97,9 @@ fn in_line(path: &str, line: &str, machine: &Machine) -> Option<&'static str> {
         return Some("a package registry of somebody's own");
     }
     let foreign = SOURCES.iter().any(|(file, before, allowed)| {
+        // A name without a scheme is a folder of the workspace.
         let source = line.trim_start().strip_prefix(before);
+        let source = source.filter(|source| source.contains(':'));
         Path::new(path).ends_with(file) && source.is_some_and(|source| !source.starts_with(allowed))
     });
     foreign.then_some("a package that does not come from the public registry")
@@ -167,5 +169,13 @@ mod tests {
         let npm = "      \"resolved\": \"https://registry.npmjs.org/a/-/a-1.0.0.tgz\",";
         assert!(leak("js/package-lock.json", npm).is_none());
         assert!(leak("js/package-lock.json", &npm.replace("npmjs.org", "example")).is_some());
+        let file = "      \"resolved\": \"file:../elsewhere\",";
+        assert!(leak("package-lock.json", file).is_some());
+    }
+
+    #[test]
+    fn a_lock_file_names_the_folders_of_its_own_workspace() {
+        let folder = "      \"resolved\": \"tests/browser\",";
+        assert!(leak("package-lock.json", folder).is_none());
     }
 }

@@ -1,8 +1,11 @@
 //! What CI runs, in order: the quick looks first, then what has to be built.
 
+mod browser;
 mod dependencies;
+mod js;
 mod leaks;
 mod msrv;
+mod packaging;
 mod purity;
 mod stores;
 mod wasm;
@@ -145,6 +148,27 @@ pub(crate) const ALL: &[Step] = &[
         nightly: false,
         mend: "see the first error above: core may use nothing that wasm lacks",
         run: wasm::check,
+    },
+    Step {
+        name: "js",
+        about: "the TypeScript of the npm package, its tests and its example: types, and tests in Node",
+        nightly: false,
+        mend: "see the first error, or the first `not ok` or ✖, above",
+        run: js::check,
+    },
+    Step {
+        name: "browser",
+        about: "the npm package and its example page in a real Chromium",
+        nightly: false,
+        mend: "see the first ✖ above",
+        run: browser::check,
+    },
+    Step {
+        name: "packaging",
+        about: "the packed npm package in fresh projects, by every tool and runtime it promises",
+        nightly: false,
+        mend: "see the first ✖ above",
+        run: packaging::check,
     },
     Step {
         name: "msrv",

@@ -1,0 +1,72 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+
+/** The entries that are ready as soon as they are imported. */
+export const READY = ["idemp", "idemp/csp"] as const;
+
+/** Every other module of the package, with a name that it has. */
+export const MODULES: Readonly<Record<string, string>> = {
+  "idemp/slim": "initialize",
+  "idemp/memory": "memoryStore",
+  "idemp/local-storage": "singleTabLocalStorage",
+  "idemp/indexeddb": "indexedDbStore",
+  "idemp/fetch": "createClient",
+  "idemp/react": "useOnce",
+  "idemp/testing": "conformance",
+};
+
+/** What the little program says where all is well. Its last word is a vector of Rust. */
+export const EXPECTED = `miss ended hit 0,255,128,10 conflict ${vector("white space, order and escapes are merged")}`;
+
+const PROGRAM = readFileSync(join(import.meta.dirname, "program.js"), "utf8");
+
+/** The little program as an ES module. `then` is a statement that uses `said`. */
+export function esm(entry: string, then = "console.log(said);"): string {
+  return `
+    import { createIdempotency, fingerprintOf } from ${JSON.stringify(entry)};
+    import { memoryStore } from "idemp/memory";
+    ${PROGRAM}
+    const said = await program({ createIdempotency, fingerprintOf, memoryStore });
+    ${then}
+  `;
+}
+
+/** The little program as an ES module on the entry that is given its wasm: an expression. */
+export function slim(imports: string, wasm: string, then = "console.log(said);"): string {
+  return `
+    ${imports}
+    import { createIdempotency, fingerprintOf, initialize } from "idemp/slim";
+    import { memoryStore } from "idemp/memory";
+    ${PROGRAM}
+    await initialize(${wasm});
+    const said = await program({ createIdempotency, fingerprintOf, memoryStore });
+    ${then}
+  `;
+}
+
+/** The little program as CommonJS. */
+export function cjs(entry: string): string {
+  return `
+    const { createIdempotency, fingerprintOf } = require(${JSON.stringify(entry)});
+    const { memoryStore } = require("idemp/memory");
+    ${PROGRAM}
+    program({ createIdempotency, fingerprintOf, memoryStore }).then(console.log);
+  `;
+}
+
+/** Shows what was said to whoever looks at the page. */
+export const SHOWN = `document.body.append(Object.assign(document.createElement("output"), { textContent: said }));`;
+
+/** A page that loads one module. */
+export function html(script: string): string {
+  return `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><body><script type="module" src="${script}"></script></body>`;
+}
+
+function vector(name: string): string {
+  const path = join(import.meta.dirname, "../vectors/fingerprint.json");
+  const { cases } = JSON.parse(readFileSync(path, "utf8")) as { cases: { name: string; fingerprint: string }[] };
+  const found = cases.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`no vector "${name}"`);
+  return found.fingerprint;
+}

@@ -1,0 +1,92 @@
+// The packed package where JavaScript runs outside of browsers and Node: workerd, Deno, Bun.
+
+import assert from "node:assert/strict";
+import { accessSync, readdirSync } from "node:fs";
+import { readFile, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { build } from "esbuild";
+import { Miniflare } from "miniflare";
+import { esm, EXPECTED, READY } from "./consumer.js";
+import { project, ROOT, type Project } from "./project.js";
+
+let consumer: Project;
+
+before(async () => {
+  consumer = await project({ type: "module" });
+});
+
+after(() => consumer?.remove());
+
+for (const entry of READY) {
+  test(`Deno decides on ${entry}`, async () => {
+    const path = await consumer.write("deno.js", esm(entry));
+    // Whatever it would have to download is missing. It may read the project, and no more.
+    const words = ["run", "--no-remote", "--cached-only", "--node-modules-dir=manual", "--no-lock", "--no-prompt"];
+    const env = { DENO_DIR: join(consumer.folder, ".deno"), DENO_NO_UPDATE_CHECK: "1" };
+    assert.equal(await consumer.run(deno(), [...words, "--allow-read=.", path], env), EXPECTED);
+  });
+
+  test(`Bun decides on ${entry}`, async () => {
+    const path = await consumer.write("bun.js", esm(entry));
+    assert.equal(await consumer.run(bun(), ["--no-install", "run", path]), EXPECTED);
+  });
+
+  test(`a worker of workerd decides on ${entry}`, async () => {
+    const handler = `export default { fetch: async () => new Response(said) };`;
+    const path = await consumer.write("worker.js", esm(entry, handler));
+    const outdir = join(consumer.folder, "worker");
+    // As its own bundler does it: the conditions of the runtime, and wasm as a module beside.
+    await build({
+      ...{ entryPoints: [path], outdir, bundle: true, format: "esm", logLevel: "silent" },
+      ...{ conditions: ["workerd", "worker", "browser"], loader: { ".wasm": "copy" }, target: "es2022" },
+    });
+    const modules = await Promise.all(
+      (await readdir(outdir)).sort(byScript).map(async (name) => ({
+        type: name.endsWith(".wasm") ? ("CompiledWasm" as const) : ("ESModule" as const),
+        path: join(outdir, name),
+        contents: await readFile(join(outdir, name)),
+      })),
+    );
+    const worker = new Miniflare({ modules, modulesRoot: outdir, compatibilityDate: "2025-01-01" });
+    try {
+      const answer = await worker.dispatchFetch("http://worker/");
+      assert.equal(await answer.text(), EXPECTED);
+    } finally {
+      await worker.dispose();
+    }
+  });
+}
+
+/** The script first: it is the one that is run. */
+function byScript(a: string, b: string): number {
+  return Number(a.endsWith(".wasm")) - Number(b.endsWith(".wasm"));
+}
+
+/** The program of the package for this machine: scripts of packages may not have run. */
+function deno(): string {
+  return program([...ofPlatform("@deno", "deno"), "deno/deno"]);
+}
+
+function bun(): string {
+  return program([...ofPlatform("@oven", "bin/bun"), "bun/bin/bun.exe"]);
+}
+
+function ofPlatform(scope: string, path: string): string[] {
+  return readdirSync(join(ROOT, "node_modules", scope)).map((name) => `${scope}/${name}/${path}`);
+}
+
+function program(places: readonly string[]): string {
+  const found = places
+    .map((place) => join(ROOT, "node_modules", place))
+    .find((path) => {
+      try {
+        accessSync(path);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+  if (found === undefined) throw new Error(`none of ${places.join(", ")} is in node_modules: run npm ci`);
+  return found;
+}

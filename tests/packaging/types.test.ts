@@ -1,0 +1,142 @@
+// What the packed package says of itself: its manifest and its types.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { pack, project, ROOT, type Project } from "./project.js";
+
+let consumer: Project;
+
+before(async () => {
+  consumer = await project();
+  for (const name of ["react", "@types/react", "csstype"]) await consumer.borrow(name);
+});
+
+after(() => consumer?.remove());
+
+test("publint finds nothing wrong", async () => {
+  const archive = await pack(consumer.folder);
+  await ran("publint/src/cli.js", ["run", archive, "--strict"]);
+});
+
+test("the types are right however they are resolved", async () => {
+  const archive = await pack(consumer.folder);
+  // A project of before 2022 (node10) reads no `exports`, and the wasm has no types.
+  const words = [archive, "--profile", "node16", "--exclude-entrypoints", "./idemp.wasm", "./package.json"];
+  await ran("@arethetypeswrong/cli/dist/index.js", [...words, "--no-color", "--no-emoji"]);
+});
+
+for (const [module, moduleResolution] of [
+  ["node16", "node16"],
+  ["esnext", "bundler"],
+] as const) {
+  for (const [form, name] of [
+    ["an ES module", "consumer.mts"],
+    ["CommonJS", "consumer.cts"],
+  ] as const) {
+    if (moduleResolution === "bundler" && form === "CommonJS") continue;
+    test(`a strict consumer that is ${form} compiles with moduleResolution ${moduleResolution}`, async () => {
+      await consumer.write(name, CONSUMER);
+      const config = await consumer.write(
+        `tsconfig.${name}.${moduleResolution}.json`,
+        JSON.stringify({
+          compilerOptions: {
+            ...{ module, moduleResolution, target: "es2022", lib: ["es2022", "dom", "dom.iterable"] },
+            ...{ strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true },
+            // The package's own types are checked, too.
+            ...{ skipLibCheck: false, types: [], noEmit: true },
+          },
+          files: [name],
+        }),
+      );
+      await ran("typescript/bin/tsc", ["--project", config]);
+    });
+  }
+}
+
+test("a consumer who errs is told by the types", async () => {
+  await consumer.write(
+    "wrong.mts",
+    `import { createIdempotency } from "idemp";
+     import { memoryStore } from "idemp/memory";
+     const idem = createIdempotency({ store: memoryStore(), retention: "a day" });
+     await idem.begin(["acme"], "key", "01ab");`,
+  );
+  const config = await consumer.write(
+    "tsconfig.wrong.json",
+    JSON.stringify({
+      compilerOptions: { ...{ module: "node16", target: "es2022", strict: true, types: [], noEmit: true }, skipLibCheck: true },
+      files: ["wrong.mts"],
+    }),
+  );
+  await assert.rejects(ran("typescript/bin/tsc", ["--project", config]), (error: { stdout: string }) => {
+    assert.match(error.stdout, /wrong\.mts\(3,.*"a day"/);
+    assert.match(error.stdout, /wrong\.mts\(4,.*Fingerprint/s);
+    return true;
+  });
+});
+
+/** Uses every module, each with its types. */
+const CONSUMER = `
+  import { createIdempotency, fingerprintOf, type Decision, type Idempotency, type Store } from "idemp";
+  import * as slim from "idemp/slim";
+  import * as csp from "idemp/csp";
+  import { memoryStore } from "idemp/memory";
+  import { singleTabLocalStorage } from "idemp/local-storage";
+  import { indexedDbStore } from "idemp/indexeddb";
+  import { createClient, type Client } from "idemp/fetch";
+  import { useOnce } from "idemp/react";
+  import * as testing from "idemp/testing";
+
+  export async function decide(idem: Idempotency): Promise<string> {
+    const decision: Decision = await idem.begin(["acme"], "key", fingerprintOf({ a: 1 }));
+    switch (decision.type) {
+      case "miss":
+        await decision.lease.finish(new Uint8Array());
+        return "";
+      case "hit":
+        return String(decision.replay.remaining);
+      case "in-progress":
+        return String(decision.other.remaining);
+      case "conflict":
+      case "unknown":
+      case "expired":
+        return decision.type;
+      default: {
+        const none: never = decision;
+        return none;
+      }
+    }
+  }
+
+  export const stores: Store[] = [memoryStore(), singleTabLocalStorage(), indexedDbStore()];
+  export const made: Idempotency[] = [createIdempotency, slim.createIdempotency, csp.createIdempotency].map(
+    (create) => create({ store: memoryStore(), retention: "24h" }),
+  );
+  export const client: Client = createClient({ user: "ada" });
+
+  export function useAnalysis(file: string): string | undefined {
+    const once = useOnce<{ taskId: string }>(["analysis", file], {
+      client,
+      payload: { file },
+      work: async ({ key, fetch }) => (await fetch("/api/" + key)).json() as Promise<{ taskId: string }>,
+    });
+    return once.status === "success" ? once.data?.taskId : undefined;
+  }
+
+  export { testing };
+`;
+
+/** Runs a tool of the workspace; what it says is in the error where it complains. */
+async function ran(tool: string, words: readonly string[]): Promise<string> {
+  const program = join(ROOT, "node_modules", tool);
+  const { stdout } = await promisify(execFile)(process.execPath, [program, ...words], {
+    ...{ cwd: consumer.folder, env: { ...process.env, NO_COLOR: "1" } },
+  }).catch((error: { stdout?: string; stderr?: string; message: string }) => {
+    error.message += `\n${error.stdout ?? ""}${error.stderr ?? ""}`;
+    throw error;
+  });
+  return stdout;
+}
