@@ -509,6 +509,7 @@ suite("work.fetch", () => {
     await clock.advance(HOUR);
     const second = await ordered([], { retry });
     assert.ok(second.error instanceof UnknownOutcomeError);
+    assert.equal(second.error.code, "WINDOW_OVER");
     assert.deepEqual([second.error.retryable, second.came.length, second.key], [false, 0, first.key]);
   });
 });

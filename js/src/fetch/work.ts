@@ -81,9 +81,7 @@ export function workFetch(how: {
  *  @throws UnknownOutcomeError. */
 export function checkWindow(since: number, rules: RetryRules, clock: Clock): void {
   if (clock.now() - since < rules.window) return;
-  throw new UnknownOutcomeError("OUTCOME_UNKNOWN", false, {
-    message: "the server no longer knows the key; check whether it took effect, then settle",
-  });
+  throw new UnknownOutcomeError("WINDOW_OVER", false);
 }
 
 /** The request, which follows `signal` besides its own. */
