@@ -22,6 +22,7 @@ suite("the client in Chromium", { timeout: 240_000 }, () => {
     server = await serve({
       "/": page("/page.js"),
       "/page.js": script,
+      "/sandbox": page("/page.js", { "content-security-policy": "sandbox allow-scripts" }),
       "/orders": (request, response) => service.handle(request, response),
     });
     chromium = await launch();
@@ -277,5 +278,14 @@ suite("the client in Chromium", { timeout: 240_000 }, () => {
     assert.ok(!events.includes(service.requests[0]!.slice(1, -1)), "nor the key");
     service.open();
     await settled(one);
+  });
+
+  test("a sandboxed page has no store and no locks: nothing starts, unless it brings a store of its own", async () => {
+    const one = await tab();
+    await one.goto(`${server.origin}/sandbox`);
+    await one.waitForFunction(() => "api" in globalThis);
+    const [withIndexedDb, inMemory] = await one.evaluate(() => api.offTheNet());
+    assert.equal(withIndexedDb.error?.code, "STORE_UNUSABLE");
+    assert.deepEqual(inMemory, { data: 1 });
   });
 });
