@@ -117,7 +117,7 @@ suite("the client in Chromium", { timeout: 240_000 }, () => {
     await startOrder(first, "ada", it);
     await service.came(1);
     await startOrder(second, "ada", it);
-    await second.waitForFunction(async () => (await navigator.locks.query()).pending!.length === 1);
+    while ((await second.evaluate(() => navigator.locks.query())).pending!.length === 0);
     await first.close();
     await service.came(2);
     service.open();
@@ -186,8 +186,10 @@ suite("the client in Chromium", { timeout: 240_000 }, () => {
     await startOrder(first, "ada", it);
     await service.came(1);
     await settle(second, "ada", it);
+    const began = Date.now();
     await startOrder(second, "ada", it);
     await service.came(2);
+    assert.ok(Date.now() - began < 5_000, "the first one hears of it, and frees its lock");
     service.open();
     const [one, other] = [await settled(first), await settled(second)];
     assert.equal(new Set(service.requests).size, 2);
