@@ -30,6 +30,7 @@ after(async () => {
 
 beforeEach(async () => {
   chromium = await launch();
+  chromium.context.setDefaultTimeout(20_000);
   starts = [];
   errors = [];
   chromium.context.on("request", (request) => {

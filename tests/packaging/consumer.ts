@@ -32,6 +32,18 @@ export function esm(entry: string, then = "console.log(said);"): string {
   `;
 }
 
+/** The little program as a worker: it decides when it is asked, since nothing random is had before. */
+export function worker(entry: string): string {
+  return `
+    import { createIdempotency, fingerprintOf } from ${JSON.stringify(entry)};
+    import { memoryStore } from "idemp/memory";
+    ${PROGRAM}
+    export default {
+      fetch: async () => new Response(await program({ createIdempotency, fingerprintOf, memoryStore })),
+    };
+  `;
+}
+
 /** The little program as an ES module on the entry that is given its wasm: an expression. */
 export function slim(imports: string, wasm: string, then = "console.log(said);"): string {
   return `

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { build } from "esbuild";
 import { Miniflare } from "miniflare";
-import { esm, EXPECTED, READY } from "./consumer.js";
+import { esm, EXPECTED, READY, worker } from "./consumer.js";
 import { project, ROOT, type Project } from "./project.js";
 
 let consumer: Project;
@@ -33,8 +33,7 @@ for (const entry of READY) {
   });
 
   test(`a worker of workerd decides on ${entry}`, async () => {
-    const handler = `export default { fetch: async () => new Response(said) };`;
-    const path = await consumer.write("worker.js", esm(entry, handler));
+    const path = await consumer.write("worker.js", worker(entry));
     const outdir = join(consumer.folder, "worker");
     // As its own bundler does it: the conditions of the runtime, and wasm as a module beside.
     await build({
@@ -48,12 +47,12 @@ for (const entry of READY) {
         contents: await readFile(join(outdir, name)),
       })),
     );
-    const worker = new Miniflare({ modules, modulesRoot: outdir, compatibilityDate: "2025-01-01" });
+    const runtime = new Miniflare({ modules, modulesRoot: outdir, compatibilityDate: "2025-01-01" });
     try {
-      const answer = await worker.dispatchFetch("http://worker/");
+      const answer = await runtime.dispatchFetch("http://worker/");
       assert.equal(await answer.text(), EXPECTED);
     } finally {
-      await worker.dispose();
+      await runtime.dispose();
     }
   });
 }
