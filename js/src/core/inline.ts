@@ -1,10 +1,10 @@
 /** The core from bytes that are in this script: nothing to load, nothing to await. */
 import { order, text } from "../generated/bytes.js";
 import { NOTHING, fromHex } from "./bytes.js";
-import { useCore } from "./registry.js";
+import { offerCore } from "./registry.js";
 import { instantiated } from "./wasm.js";
 
-useCore(() => instantiated(unpacked(text, fromHex(order) ?? NOTHING)));
+offerCore(() => instantiated(unpacked(text, fromHex(order) ?? NOTHING)));
 
 /** What `packed` of build/machine.mjs wrote: the commonest bytes are a letter each, the others two. */
 function unpacked(text: string, order: Uint8Array): Uint8Array<ArrayBuffer> {
