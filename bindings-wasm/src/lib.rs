@@ -4,7 +4,7 @@ use idemp::wire;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// A tenth of the size of the standard one. What is allocated here is a few buffers a call.
-#[cfg(target_family = "wasm")]
+#[cfg(idemp_small)]
 #[global_allocator]
 static ALLOCATOR: lol_alloc::AssumeSingleThreaded<lol_alloc::FreeListAllocator> =
     // SAFETY: the target has no threads, and an instance is never shared between workers.

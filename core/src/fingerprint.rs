@@ -131,22 +131,28 @@ impl Fingerprint {
         hex(&[self.version]) + &hex(&self.digest)
     }
 
-    /// What is hashed for [`Fingerprint::of_json`].
-    pub(crate) fn preimage_of_json(body: &[u8]) -> Vec<u8> {
-        match canonical::form(body, NumberMode::Exact) {
-            Ok(form) => [&Self::start(Kind::Exact), &*form].concat(),
-            Err(_) => Self::preimage_of_bytes(body),
+    /// What is hashed for [`Fingerprint::of_json`], behind `before`.
+    pub(crate) fn preimage_of_json(body: &[u8], before: &[u8]) -> Vec<u8> {
+        let mut preimage = Vec::with_capacity(before.len() + 8 + body.len());
+        preimage.extend_from_slice(before);
+        let start = Self::start(Kind::Exact);
+        let form = canonical::canonicalize_into(body, NumberMode::Exact, &start, |part| {
+            preimage.extend_from_slice(part)
+        });
+        match form {
+            Ok(()) => preimage,
+            Err(_) => Self::preimage_of_bytes(body, before),
         }
     }
 
-    /// What is hashed for [`Fingerprint::of_bytes`].
-    pub(crate) fn preimage_of_bytes(body: &[u8]) -> Vec<u8> {
+    /// What is hashed for [`Fingerprint::of_bytes`], behind `before`.
+    pub(crate) fn preimage_of_bytes(body: &[u8], before: &[u8]) -> Vec<u8> {
         let kind = if body.is_empty() {
             Kind::Empty
         } else {
             Kind::Raw
         };
-        [&Self::start(kind), body].concat()
+        [before, &Self::start(kind), body].concat()
     }
 
     /// Hashes a request. The layout is in the documentation of the type.

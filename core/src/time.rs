@@ -107,7 +107,7 @@ impl std::fmt::Debug for SystemClock {
     }
 }
 
-#[cfg_attr(target_family = "wasm", inline(never))] // a page downloads it, once
+#[cfg_attr(idemp_small, inline(never))] // a page downloads it, once
 pub(crate) fn millis(span: Duration) -> u64 {
     // Without the 128 bits of `as_millis`.
     let millis = span.as_secs().saturating_mul(1000);
@@ -134,7 +134,7 @@ pub(crate) mod as_millis {
 pub(crate) struct Millis(u64);
 
 impl Millis {
-    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(crate) const fn span(self) -> Duration {
         Duration::from_millis(self.0)
     }

@@ -1,12 +1,13 @@
-// `node js/build/machine.mjs FOLDER`: what wasm-bindgen left in FOLDER becomes js/src/generated:
-// the WebAssembly, optimised; its bytes in a script; the glue; and the same without WebAssembly.
+// `node js/build/machine.mjs SMALL FAST`: what wasm-bindgen left in these two folders becomes
+// js/src/generated: the WebAssembly, optimised for pages and for servers; its bytes in a script; the
+// glue, which is the same for both; and the small one without WebAssembly.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const from = process.argv[2];
+const [small, fast] = process.argv.slice(2);
 const to = fileURLToPath(new URL("../src/generated", import.meta.url));
 const binaryen = join(dirname(createRequire(import.meta.url).resolve("binaryen/package.json")), "bin");
 const tool = (name, ...args) => execFileSync(process.execPath, [join(binaryen, name), ...args]);
@@ -17,7 +18,7 @@ mkdirSync(to, { recursive: true });
 const features = ["bulk-memory", "bulk-memory-opt", "mutable-globals", "nontrapping-float-to-int", "sign-ext"];
 const enabled = features.map((feature) => `--enable-${feature}`);
 const wasm = join(to, "idemp.wasm");
-tool("wasm-opt", join(from, "idemp_bg.wasm"), "-Oz", "--converge", "--strip-producers", ...enabled, "-o", wasm);
+tool("wasm-opt", join(small, "idemp_bg.wasm"), "-Oz", "--converge", "--strip-producers", ...enabled, "-o", wasm);
 
 const lowered = join(to, "lowered.wasm");
 const lowering = ["--llvm-memory-copy-fill-lowering", "--signext-lowering", "-Oz"];
@@ -27,7 +28,7 @@ write("without-wasm.js", translated, "export const memory: unknown;\n");
 
 // A memory that has grown is another buffer. WebAssembly empties the old one, what is translated
 // leaves it as it was: so the glue is to look at the buffer, and not at its length.
-const glue = readFileSync(join(from, "idemp_bg.js"), "utf8");
+const glue = readFileSync(join(small, "idemp_bg.js"), "utf8");
 const stale = "cachedUint8ArrayMemory0.byteLength === 0";
 if (glue.split(stale).length !== 2) throw new Error("wasm-bindgen writes its glue in another way now");
 write(
@@ -38,12 +39,17 @@ export function __wbg_set_wasm(exports: unknown): void;
 `,
 );
 
-const { text, order } = packed(readFileSync(wasm));
-write(
-  "bytes.js",
-  `export const order = ${JSON.stringify(order)};\nexport const text = ${JSON.stringify(text)};\n`,
-  "export const order: string;\nexport const text: string;\n",
-);
+writePacked("bytes.js", wasm);
+
+const faster = join(to, "fast.wasm");
+tool("wasm-opt", join(fast, "idemp_bg.wasm"), "-O3", "--strip-producers", "--enable-simd", ...enabled, "-o", faster);
+writePacked("fast-bytes.js", faster);
+
+function writePacked(name, file) {
+  const packedFile = JSON.stringify(packed(readFileSync(file)));
+  const types = `import type { Packed } from "../core/packed.js";\nexport const packed: Packed;\n`;
+  write(name, `export const packed = ${packedFile};\n`, types);
+}
 
 // Text that compresses like the bytes themselves, where base64 is a quarter larger: the commonest
 // bytes are one letter each, and the others two, the first of which is one of two. `order` has the

@@ -282,6 +282,20 @@ suite("an intent is over", () => {
     assert.equal(await tab().once("order", PAYLOAD, async () => "new"), "new");
   });
 
+  test("settled between the claim and the key, it begins again: no work goes by a key that is nowhere", async () => {
+    let asked = 0;
+    const meddled: Store = {
+      async swap(swap) {
+        // The second question is the key's.
+        if (++asked === 2) await tab().settle("order");
+        return store.swap(swap);
+      },
+    };
+    await tab({ store: meddled }).once("order", PAYLOAD, async ({ key }) => {
+      assert.equal((await tab().peek("order"))?.key, key);
+    });
+  });
+
   test("when it expires, a day after it began: with this payload or another", async () => {
     for (const [n, next] of [PAYLOAD, { file: "b.mp4" }].entries()) {
       const work = gated<string>();
@@ -330,7 +344,8 @@ suite("an intent is over", () => {
     assert.equal(heard, 3, "a start, a publication, an outcome");
     await client.settle("order");
     await client.once("another", PAYLOAD, async () => {});
-    assert.equal(heard, 4);
+    await tab({ user: "grace" }).once("order", PAYLOAD, async () => {});
+    assert.equal(heard, 4, "nothing of another intent, nor of another user");
     off();
     await client.once("order", PAYLOAD, async () => {});
     assert.equal(heard, 4);
@@ -463,6 +478,21 @@ suite("work.fetch", () => {
     });
   }
 
+  test("a refusal after a request that was given up keeps the key: that one may have been executed", async () => {
+    const server = await scriptedServer("hang", { status: 400 });
+    const impatient = tab().once("order", PAYLOAD, async ({ fetch }) => {
+      const over = new AbortController();
+      const first = fetch(server.url, { method: "POST", signal: over.signal });
+      await server.next();
+      over.abort(new TypeError("a reason of any kind"));
+      await assert.rejects(first, { message: "a reason of any kind" });
+      await fetch(server.url, { method: "POST" });
+    });
+    await assert.rejects(impatient, RefusedError);
+    await server.close();
+    assert.equal((await tab().peek("order"))?.status, "interrupted");
+  });
+
   test("an error tells the server's code and request id; its body is not printed", async () => {
     const secret = { code: "NO_FUNDS", requestId: "req_9", account: "DE89370400440532013000" };
     const { error } = await ordered([json(402, secret)]);
@@ -479,6 +509,7 @@ suite("work.fetch", () => {
     await clock.advance(HOUR);
     const second = await ordered([], { retry });
     assert.ok(second.error instanceof UnknownOutcomeError);
+    assert.equal(second.error.code, "WINDOW_OVER");
     assert.deepEqual([second.error.retryable, second.came.length, second.key], [false, 0, first.key]);
   });
 });
@@ -564,6 +595,16 @@ suite("client.fetch", () => {
     assert.equal(keys.length, 3);
     assert.notEqual(keys[0], keys[1]);
     assert.equal(keys[1], keys[2], "what a 500 did is not known");
+  });
+
+  test("with an intent, a refusal after a lost answer keeps the key", async () => {
+    const came = await fetched(["drop", { status: 401 }], async (client, url) => {
+      const fetch = () => client.fetch(url, { method: "POST", body: "x", intent: "order" });
+      assert.equal((await fetch()).status, 401);
+      assert.equal((await fetch()).status, 200);
+    });
+    assert.equal(came.length, 3);
+    assert.equal(new Set(came.map(([, key]) => key)).size, 1);
   });
 
   test("with an intent, a network error is the platform's, and the key is kept", async () => {

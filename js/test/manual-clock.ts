@@ -4,7 +4,7 @@ import type { Clock } from "../src/fetch/clock.js";
 
 /** A clock that stands still until it is moved on. */
 export interface ManualClock extends Clock {
-  /** Moves it on, and wakes whose time has come, in turn, each before the next. */
+  /** Moves it on by whole milliseconds, and wakes whose time has come, in turn, each before the next. */
   advance(span: number): Promise<void>;
   /** How many sleep. */
   readonly sleepers: number;
@@ -35,7 +35,7 @@ export function manualClock(): ManualClock {
       for (;;) {
         const [next] = [...asleep].sort((a, b) => a.until - b.until);
         if (!next || next.until > end) break;
-        now = Math.max(now, next.until);
+        now = Math.max(now, Math.ceil(next.until));
         next.wake();
         // What it does next may be to sleep again.
         await setImmediate();

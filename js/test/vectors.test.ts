@@ -12,7 +12,7 @@ const vectors: Vectors = {
   fingerprint: read("fingerprint"),
 };
 
-for (const core of ["inline", "without-wasm"]) {
+for (const core of ["inline", "server", "without-wasm"]) {
   test(`the vectors give in JavaScript, ${core}, what they give in Rust`, async () => {
     await import(`../src/core/${core}.js`);
     const ran = runVectors(vectors);

@@ -1,4 +1,7 @@
+import "../../js/src/core/inline.js";
 import { createClient, type Client, type ClientEvent, type ClientOptions, type Intent } from "../../js/src/fetch/index.js";
+
+import { memoryStore } from "../../js/src/stores/memory.js";
 
 /** What a test of a page asks for, by name: only data crosses to the page and back. */
 export interface ClientPage {
@@ -21,6 +24,8 @@ export interface ClientPage {
   /** Ends when there was a wake since the last call. */
   woken(): Promise<void>;
   events: ClientEvent[];
+  /** Work that sends nothing, with the store of a browser and with one in memory. */
+  offTheNet(): Promise<[Outcome, Outcome]>;
   /** The names of the Web Locks that are held. */
   locks(): Promise<string[]>;
   /** How the order is sent and what with, for tests of the whole. */
@@ -97,6 +102,12 @@ const api: ClientPage = {
     woken = new Promise((resolve) => (wake = resolve));
   },
   events,
+  async offTheNet() {
+    let ran = 0;
+    const clients = [createClient({ user: "ada" }), createClient({ user: "ada", store: memoryStore() })];
+    const [one, other] = clients.map((client) => outcome(client.once("order", {}, async () => ++ran)));
+    return [await one!, await other!];
+  },
   async locks() {
     const { held = [] } = await navigator.locks.query();
     return held.map(({ name }) => name ?? "");

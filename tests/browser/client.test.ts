@@ -22,6 +22,7 @@ suite("the client in Chromium", { timeout: 240_000 }, () => {
     server = await serve({
       "/": page("/page.js"),
       "/page.js": script,
+      "/sandbox": page("/page.js", { "content-security-policy": "sandbox allow-scripts" }),
       "/orders": (request, response) => service.handle(request, response),
     });
     chromium = await launch();
@@ -116,7 +117,7 @@ suite("the client in Chromium", { timeout: 240_000 }, () => {
     await startOrder(first, "ada", it);
     await service.came(1);
     await startOrder(second, "ada", it);
-    await second.waitForFunction(async () => (await navigator.locks.query()).pending!.length === 1);
+    while ((await second.evaluate(() => navigator.locks.query())).pending!.length === 0);
     await first.close();
     await service.came(2);
     service.open();
@@ -185,8 +186,10 @@ suite("the client in Chromium", { timeout: 240_000 }, () => {
     await startOrder(first, "ada", it);
     await service.came(1);
     await settle(second, "ada", it);
+    const began = Date.now();
     await startOrder(second, "ada", it);
     await service.came(2);
+    assert.ok(Date.now() - began < 5_000, "the first one hears of it, and frees its lock");
     service.open();
     const [one, other] = [await settled(first), await settled(second)];
     assert.equal(new Set(service.requests).size, 2);
@@ -277,5 +280,14 @@ suite("the client in Chromium", { timeout: 240_000 }, () => {
     assert.ok(!events.includes(service.requests[0]!.slice(1, -1)), "nor the key");
     service.open();
     await settled(one);
+  });
+
+  test("a sandboxed page has no store and no locks: nothing starts, unless it brings a store of its own", async () => {
+    const one = await tab();
+    await one.goto(`${server.origin}/sandbox`);
+    await one.waitForFunction(() => "api" in globalThis);
+    const [withIndexedDb, inMemory] = await one.evaluate(() => api.offTheNet());
+    assert.equal(withIndexedDb.error?.code, "STORE_UNUSABLE");
+    assert.deepEqual(inMemory, { data: 1 });
   });
 });

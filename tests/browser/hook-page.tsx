@@ -1,6 +1,7 @@
 import { StrictMode, useEffect, type ReactElement } from "react";
 import { createRoot, type Root } from "react-dom/client";
 
+import "../../js/src/core/inline.js";
 import { createClient } from "../../js/src/fetch/index.js";
 import { IdempProvider, useOnce } from "../../js/src/react/index.js";
 

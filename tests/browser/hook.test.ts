@@ -57,6 +57,14 @@ suite("useOnce in Chromium, in strict mode", { timeout: 120_000 }, () => {
       [status, id] as const,
     );
 
+  /** Ends when so many wait for a lock. */
+  const waiting = async (tab: Page, count: number) => {
+    const end = Date.now() + 10_000;
+    while ((await tab.evaluate(() => api.waiting())) !== count) {
+      assert.ok(Date.now() < end, `${count} wait`);
+    }
+  };
+
   test("work starts once under double effects", async () => {
     const one = await tab();
     await render(one, { intent: intent(), auto: true });
@@ -69,7 +77,14 @@ suite("useOnce in Chromium, in strict mode", { timeout: 120_000 }, () => {
     const one = await tab();
     await render(one, { intent: intent() });
     await shows(one, "idle");
-    await one.evaluate(() => Promise.all([api.start(), api.start()]));
+    service.shut();
+    await one.evaluate(() => {
+      void api.start();
+      void api.start();
+    });
+    await service.came(1);
+    assert.equal(await one.evaluate(() => api.waiting()), 0, "the second start is none");
+    service.open();
     await shows(one, "success", 1);
     assert.equal(service.requests.length, 1);
   });
@@ -86,6 +101,8 @@ suite("useOnce in Chromium, in strict mode", { timeout: 120_000 }, () => {
     await render(one, { intent: it, auto: true });
     await shows(one, "success", 1);
     assert.equal(await one.evaluate(() => api.begun), 0);
+    const shown = await one.evaluate(() => api.seen.map(({ status }) => status));
+    assert.ok(!shown.includes("pending"), "what is done is not asked for again");
     assert.equal(service.requests.length, 1);
   });
 
@@ -146,9 +163,9 @@ suite("useOnce in Chromium, in strict mode", { timeout: 120_000 }, () => {
     await render(first, { intent: it, auto: true });
     await service.came(1);
     await render(second, { intent: it, auto: true });
-    await second.waitForFunction(async () => (await api.waiting()) === 1);
+    await waiting(second, 1);
     await render(second, undefined);
-    await second.waitForFunction(async () => (await api.waiting()) === 0);
+    await waiting(second, 0);
     await render(first, undefined);
     service.open();
     await render(second, { intent: it });
@@ -178,6 +195,21 @@ suite("useOnce in Chromium, in strict mode", { timeout: 120_000 }, () => {
     await one.evaluate(() => api.start());
     await shows(one, "success", 2);
     assert.equal(new Set(service.requests).size, 2);
+  });
+
+  test("settled in mid-work, its result is not shown", async () => {
+    const one = await tab();
+    service.shut();
+    await render(one, { intent: intent(), auto: true });
+    await service.came(1);
+    await one.evaluate(() => api.settle());
+    const ended = one.waitForResponse((response) => response.url().endsWith("/orders"));
+    service.open();
+    await (await ended).finished();
+    await one.evaluate(() => api.start());
+    await shows(one, "success", 2);
+    const ids = await one.evaluate(() => api.seen.map(({ data }) => data?.id));
+    assert.ok(!ids.includes(1));
   });
 
   test("not enabled, it looks at nothing and starts nothing", async () => {

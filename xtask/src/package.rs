@@ -5,8 +5,15 @@ use crate::node;
 use crate::steps::wasm;
 use crate::steps::{Trouble, or_get};
 
-/// No message of a panic names a file: pages would download the names of this machine's folders.
-const FLAGS: &str = "-Zlocation-detail=none";
+/// The two builds: the profile, which is the folder, too, and the flags. No message of a panic names a
+/// file: pages would download the names of this machine's folders.
+const BUILDS: [(&str, &str); 2] = [
+    ("wasm", "-Zlocation-detail=none --cfg idemp_small"),
+    (
+        "wasm-fast",
+        "-Zlocation-detail=none -Ctarget-feature=+simd128",
+    ),
+];
 
 pub(crate) fn main(_: &[String]) -> Result<(), String> {
     match build() {
@@ -20,15 +27,18 @@ pub(crate) fn main(_: &[String]) -> Result<(), String> {
 pub(crate) fn build() -> Result<(), Trouble> {
     or_get(node::prepare(), node::GET)?;
     or_get(node::prepare_packages(), node::GET_PACKAGES)?;
-    let built = wasm::compile("cargo build -p idemp-wasm --profile wasm", FLAGS)?;
-    let glued = format!("{}/glued", built.folder);
-    Invocation::new("cargo run --quiet --release -p idemp-wasm-glue")
-        .arg(format!("{}/wasm/idemp_wasm.wasm", built.folder))
-        .arg(&glued)
-        .run()?;
-    Invocation::new("node js/build/machine.mjs")
-        .arg(&glued)
-        .run()?;
+    let mut machine = Invocation::new("node js/build/machine.mjs");
+    for (profile, flags) in BUILDS {
+        let build = format!("cargo build -p idemp-wasm --profile {profile}");
+        let built = wasm::compile(&build, flags, profile)?;
+        let glued = format!("{}/glued", built.folder);
+        Invocation::new("cargo run --quiet --release -p idemp-wasm-glue")
+            .arg(format!("{}/{profile}/idemp_wasm.wasm", built.folder))
+            .arg(&glued)
+            .run()?;
+        machine = machine.arg(glued);
+    }
+    machine.run()?;
     Invocation::new("node js/build/package.mjs").run()?;
     Ok(())
 }

@@ -99,7 +99,7 @@ impl<S: FnMut(&[u8])> Writer<'_, S> {
     }
 
     /// Writes one byte and returns the place behind it, leaving it in the buffer.
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(not(idemp_small), inline(always))]
     fn byte(&mut self, byte: u8) -> usize {
         if self.at == self.buffer.len() {
             self.flush();
@@ -110,7 +110,7 @@ impl<S: FnMut(&[u8])> Writer<'_, S> {
     }
 
     /// Writes a range of the input or of the rewritten text as it is.
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(not(idemp_small), inline(always))]
     fn copy(&mut self, text: &[u8], from: usize, to: usize) {
         let len = to - from;
         let wide = (

@@ -162,7 +162,7 @@ impl Known {
 fn sort_by_name(members: &mut [Member], names: Names<'_>) {
     let compare =
         |l: &Member, r: &Member| names.compare(l, r).then(l.piece.start.cmp(&r.piece.start));
-    if cfg!(target_family = "wasm") {
+    if cfg!(idemp_small) {
         heap_sort(members, |l, r| compare(l, r).is_lt());
     } else {
         members.sort_unstable_by(compare);

@@ -27,7 +27,7 @@ pub(super) struct Literal {
 ///
 /// # Errors
 /// The offset of the byte that does not belong, which is the end of the input where it is cut off.
-#[cfg_attr(not(target_family = "wasm"), inline(always))]
+#[cfg_attr(not(idemp_small), inline(always))]
 pub(super) fn read(input: &[u8], start: usize, mode: NumberMode) -> Result<Literal, usize> {
     let negative = input[start] == b'-';
     let whole = start + usize::from(negative);

@@ -87,7 +87,7 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
     }
 
     /// Reads the value at `at`, perhaps behind white space, and returns its end.
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(not(idemp_small), inline(always))]
     fn value(&mut self, at: usize, depth: usize) -> Position {
         match self.byte(at) {
             b'"' => self.string(at),
@@ -186,7 +186,7 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
     }
 
     /// Reads the name at `at`, notes the member, and whether it comes behind the one before it.
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(not(idemp_small), inline(always))]
     fn name(&mut self, at: usize, ascent: &mut Ascent) -> Position {
         let start = at + 1;
         let first_edit = self.workspace.edit_count();
@@ -250,7 +250,7 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
     }
 
     /// Notes a member, and whether it comes behind the one before it.
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(not(idemp_small), inline(always))]
     fn member(&mut self, member: Member, ascent: &mut Ascent) {
         self.workspace.members.push(member);
         if ascent.sorted && member.prefix <= ascent.last {
@@ -301,7 +301,7 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
         Ok(())
     }
 
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(not(idemp_small), inline(always))]
     fn string(&mut self, open: usize) -> Position {
         let start = open + 1;
         let close = scan::string_end(self.input, start);
@@ -326,7 +326,7 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
         }
     }
 
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(not(idemp_small), inline(always))]
     fn number(&mut self, start: usize) -> Position {
         match number::read(self.input, start, self.mode()) {
             Ok(literal) if literal.canonical => Ok(literal.end),
@@ -350,7 +350,7 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
         Ok(end)
     }
 
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(not(idemp_small), inline(always))]
     fn word(&mut self, at: usize, word: &'static [u8]) -> Position {
         if self.input[at..].starts_with(word) {
             return Ok(at + word.len());
@@ -364,14 +364,14 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
     }
 
     /// The byte at `at`, or 0 at the end: JSON has no use for that byte.
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(not(idemp_small), inline(always))]
     fn byte(&self, at: usize) -> u8 {
         self.input.get(at).copied().unwrap_or(0)
     }
 
     /// The first byte at or behind `at` that is no white space, and its place. What lies before it
     /// is left out.
-    #[cfg_attr(not(target_family = "wasm"), inline(always))]
+    #[cfg_attr(not(idemp_small), inline(always))]
     fn past_white(&mut self, at: usize) -> (u8, usize) {
         match self.byte(at) {
             b'\0'..=b' ' => {

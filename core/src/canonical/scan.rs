@@ -45,7 +45,7 @@ fn non_digits(word: u64) -> u64 {
 }
 
 /// The first `"`, `\` or control character at or behind `at`, or the end.
-#[cfg_attr(not(target_family = "wasm"), inline(always))]
+#[cfg_attr(not(idemp_small), inline(always))]
 pub(super) fn string_end(input: &[u8], mut at: usize) -> usize {
     let long = at + 32;
     while let Some(word) = word(input, at) {
@@ -84,7 +84,7 @@ fn string_end_by_byte(input: &[u8], mut at: usize) -> usize {
 }
 
 /// The first byte at or behind `at` that is no digit, or the end.
-#[cfg_attr(not(target_family = "wasm"), inline(always))]
+#[cfg_attr(not(idemp_small), inline(always))]
 pub(super) fn digits_end(input: &[u8], mut at: usize) -> usize {
     while let Some(word) = word(input, at) {
         let marks = non_digits(word);

@@ -268,8 +268,11 @@ impl<'a> Reader<'a> {
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
+    /// With what an answer begins with.
     pub(super) fn new() -> Self {
-        Self(Vec::with_capacity(512))
+        let mut bytes = Vec::with_capacity(512);
+        bytes.extend_from_slice(&super::ANSWERED);
+        Self(bytes)
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {

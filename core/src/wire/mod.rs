@@ -75,17 +75,18 @@ pub fn call(function: u8, question: &[u8]) -> Vec<u8> {
         3 => start(question),
         4 => on_reply(question),
         5 => apply(question),
-        6 => Ok(fingerprint(&Fingerprint::preimage_of_json(question))),
-        7 => Ok(fingerprint(&Fingerprint::preimage_of_bytes(question))),
-        8 => Ok(Fingerprint::preimage_of_json(question)),
+        6 => Ok(fingerprint(Fingerprint::preimage_of_json(question, &[]))),
+        7 => Ok(fingerprint(Fingerprint::preimage_of_bytes(question, &[]))),
+        8 => Ok(Fingerprint::preimage_of_json(question, &ANSWERED)),
         9 => canonicalize(question),
         _ => Err(Refused::MALFORMED),
     };
-    match answer {
-        Ok(answer) => [&[1], &*answer].concat(),
-        Err(Refused { code, detail }) => [&[0, code], &detail.to_be_bytes()[..]].concat(),
-    }
+    answer
+        .unwrap_or_else(|Refused { code, detail }| [&[0, code], &detail.to_be_bytes()[..]].concat())
 }
+
+/// What an answer begins with. It is there from the start, so that nothing is moved for it.
+const ANSWERED: [u8; 1] = [1];
 
 /// Why a question was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +175,7 @@ type Answer = Result<Vec<u8>, Refused>;
 /// Checks the name of a slot: see [`SlotKey::from_bytes`]. Nothing out.
 fn slot(name: &[u8]) -> Answer {
     SlotKey::from_bytes(name)?;
-    Ok(Vec::new())
+    Ok(ANSWERED.to_vec())
 }
 
 fn policy(options: &[u8]) -> Answer {
@@ -249,12 +250,13 @@ fn apply(question: &[u8]) -> Answer {
     Ok(out.into_bytes())
 }
 
-fn fingerprint(preimage: &[u8]) -> Vec<u8> {
+fn fingerprint(preimage: Vec<u8>) -> Vec<u8> {
     let digest = Sha256::digest(preimage);
-    [&[Fingerprint::VERSION], &digest[..]].concat()
+    [&ANSWERED, &[Fingerprint::VERSION], &digest[..]].concat()
 }
 
 /// Only with exact numbers: floats would double what a page downloads.
 fn canonicalize(text: &[u8]) -> Answer {
-    Ok(canonical::form(text, NumberMode::Exact)?.into_owned())
+    let form = canonical::form(text, NumberMode::Exact)?;
+    Ok([&ANSWERED, &*form].concat())
 }

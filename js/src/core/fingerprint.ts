@@ -1,5 +1,6 @@
-import { CANONICALIZE, FINGERPRINT_BYTES, FINGERPRINT_JSON, ask } from "./ask.js";
+import { CANONICALIZE, FINGERPRINT_BYTES, FINGERPRINT_JSON, PREIMAGE_JSON, ask } from "./ask.js";
 import { NOTHING, toHex } from "./bytes.js";
+import { hostHash } from "./registry.js";
 
 /** A fingerprint in 66 hex digits, version first. */
 export type Fingerprint = string & { readonly fingerprint: unique symbol };
@@ -26,7 +27,11 @@ export function fingerprintOf(payload: unknown): Fingerprint {
  * count by their exact decimal value; white space, the order of members and escapes do not count.
  */
 export function fingerprintJson(text: string | Uint8Array): Fingerprint {
-  return toHex(ask(FINGERPRINT_JSON, bytes(text))) as Fingerprint;
+  const hash = hostHash();
+  if (!hash) return toHex(ask(FINGERPRINT_JSON, bytes(text))) as Fingerprint;
+  const preimage = ask(PREIMAGE_JSON, bytes(text));
+  // What is hashed begins with `idemp` and the version.
+  return (toHex(preimage.subarray(5, 6)) + hash(preimage)) as Fingerprint;
 }
 
 /** The fingerprint of a body that is not JSON: its bytes as they are. */

@@ -8,7 +8,7 @@ import { indexedDbStore } from "../stores/indexeddb.js";
 import { either, systemClock, type Clock } from "./clock.js";
 import { OnceError } from "./errors.js";
 import { isTaken } from "./locks.js";
-import { active, isOver, NOTHING, once, type Intended, type OnceEvent, type Place } from "./once.js";
+import { isOver, NOTHING, once, policies, type Intended, type OnceEvent, type Place } from "./once.js";
 import { freshKey, read } from "./record.js";
 import { base64, rebuilt, remembered, Unremembered, type Remembered } from "./remembered.js";
 import { ONCE_ONLY, rulesOf, type RetryOptions } from "./retry.js";
@@ -148,6 +148,7 @@ export function createClient(options: ClientOptions): Client {
   const store = options.store ?? indexedDbStore();
   const idem = createIdempotency({ store });
   const expiry = milliseconds(options.expiry ?? "24h");
+  const { active } = policies(expiry);
   const place: Place = {
     idem,
     clock,
@@ -249,7 +250,7 @@ export function createClient(options: ClientOptions): Client {
 
     async peek<T>(intent: Intent) {
       const { scope, key, id } = intended(intent);
-      const lies = await idem.peek(scope, key, active(expiry));
+      const lies = await idem.peek(scope, key, active);
       const note = read(lies?.body);
       if (!lies || !note) return undefined;
       const data = "data" in note ? { data: note.data as T } : {};
@@ -263,7 +264,7 @@ export function createClient(options: ClientOptions): Client {
     async settle(intent) {
       const it = intended(intent);
       for (;;) {
-        const lies = await idem.peek(it.scope, it.key, active(expiry));
+        const lies = await idem.peek(it.scope, it.key, active);
         // Stale: another attempt began meanwhile, and that one is over, too.
         if (!lies || (await lies.lease.finish(NOTHING)).type === "ended") break;
       }

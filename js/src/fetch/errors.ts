@@ -6,6 +6,7 @@ export type OnceErrorCode =
   | "IN_PROGRESS"
   | "EXPIRED"
   | "OUTCOME_UNKNOWN"
+  | "WINDOW_OVER"
   | "NETWORK"
   | "SERVER_FAILED"
   | "BUSY"
@@ -33,9 +34,9 @@ export class OnceError extends IdempError {
     override readonly code: OnceErrorCode,
     /** Whether the same call may succeed later, with the same key. */
     readonly retryable: boolean,
-    options: ErrorOptions & { message?: string; answer?: Answer | undefined } = {},
+    options: ErrorOptions & { answer?: Answer } = {},
   ) {
-    super(code, options.message ?? MESSAGES[code], options);
+    super(code, MESSAGES[code], options);
     const { answer } = options;
     this.status = answer?.status;
     this.serverCode = answer?.code;
@@ -92,32 +93,31 @@ export class RefusedError extends OnceError {
  */
 export async function errorOf(response: Response, verdict: Verdict): Promise<OnceError> {
   const answer = { ...(await detailsOf(response)), status: response.status };
-  switch (verdict) {
-    case "in-progress":
-      return new InProgressError("IN_PROGRESS", true, { answer });
-    case "busy":
-      return new RefusedError("BUSY", true, { answer });
-    case "refused":
-      return new RefusedError("REFUSED", false, { answer });
-    case "conflict":
-      return new ConflictError("CONFLICT", false, { answer });
-    case "expired":
-      return new ExpiredError("EXPIRED", false, { answer });
-    case "unknown":
-      return new UnknownOutcomeError("OUTCOME_UNKNOWN", false, { answer });
-    default:
-      return new UnknownOutcomeError("SERVER_FAILED", true, { answer });
-  }
+  const [Kind, code, retryable] = BY_VERDICT[verdict] ?? [UnknownOutcomeError, "SERVER_FAILED", true];
+  return new Kind(code, retryable, { answer });
 }
 
+const BY_VERDICT: { [V in Verdict]?: [typeof OnceError, OnceErrorCode, boolean] } = {
+  "in-progress": [InProgressError, "IN_PROGRESS", true],
+  busy: [RefusedError, "BUSY", true],
+  refused: [RefusedError, "REFUSED", false],
+  conflict: [ConflictError, "CONFLICT", false],
+  expired: [ExpiredError, "EXPIRED", false],
+  unknown: [UnknownOutcomeError, "OUTCOME_UNKNOWN", false],
+};
+
+const AGAIN = "; call again, it goes on with the same key";
+const CHECK = "; check whether it took effect, then settle";
+
 const MESSAGES: Record<OnceErrorCode, string> = {
-  CONFLICT: "already used with another payload; settle the intent before another one is sent",
-  IN_PROGRESS: "the server is still executing it; call again, it goes on with the same key",
-  EXPIRED: "the server no longer keeps the outcome; check whether it took effect, then settle",
-  OUTCOME_UNKNOWN: "whether it took effect is not known; check, then settle",
-  NETWORK: "no answer came; call again, it goes on with the same key",
-  SERVER_FAILED: "the server failed; call again, it goes on with the same key",
-  BUSY: "the server is busy and did nothing; call again later",
-  REFUSED: "the server refused the request and did nothing; mend it and call again",
+  CONFLICT: "already used with another payload; settle it before another one is sent",
+  IN_PROGRESS: `the server is still executing it${AGAIN}`,
+  EXPIRED: `the server no longer keeps the outcome${CHECK}`,
+  OUTCOME_UNKNOWN: `the outcome is not known${CHECK}`,
+  NETWORK: `no answer came${AGAIN}`,
+  SERVER_FAILED: `the server failed${AGAIN}`,
+  BUSY: `the server is busy and did nothing${AGAIN}`,
+  REFUSED: "the server refused it and did nothing; mend it and call again",
+  WINDOW_OVER: `the server no longer knows the key${CHECK}`,
   CLOSED: "the client is closed",
 };

@@ -64,7 +64,7 @@ export async function once<T>(
   const { idem, wakes, clock } = place;
   const { scope, key, id } = intended;
   const { signal, expiry, tell } = carrying;
-  const policy = inFlight(expiry);
+  const policy = policies(expiry).inFlight;
   const conflict = () => {
     tell({ type: "conflict" });
     return new ConflictError("CONFLICT", false);
@@ -124,18 +124,26 @@ export async function once<T>(
   }
 }
 
-/** While the work is in flight: a crashed owner's slot is decidable after half a minute where there
- *  are no Web Locks. */
-const inFlight = (expiry: number): PolicyOptions => ({
-  ...active(expiry),
-  lease: Math.min(LEASE, expiry),
-});
+/** The two policies of an intent, the same objects each time: a façade keeps what it checked. */
+export function policies(expiry: number): Policies {
+  let made = POLICIES.get(expiry);
+  if (!made) {
+    const active: PolicyOptions = { usage: "while-active", retention: expiry };
+    made = { active, inFlight: { ...active, lease: Math.min(LEASE, expiry) } };
+    POLICIES.set(expiry, made);
+  }
+  return made;
+}
 
-/** Once the outcome is known: it stands until it is settled or expires. */
-export const active = (expiry: number): PolicyOptions => ({
-  usage: "while-active",
-  retention: expiry,
-});
+interface Policies {
+  /** While the work is in flight: a crashed owner's slot is decidable after half a minute where
+   *  there are no Web Locks. */
+  readonly inFlight: PolicyOptions;
+  /** Once the outcome is known: it stands until it is settled or expires. */
+  readonly active: PolicyOptions;
+}
+
+const POLICIES = new Map<number, Policies>();
 
 const LEASE = 30_000;
 
@@ -246,7 +254,7 @@ async function carryOut<T>(
   stop();
   try {
     const outcome = written({ key, at, done: true, data });
-    await inTurn(() => idem.resume(lease.token, active(expiry)).publish(outcome));
+    await inTurn(() => idem.resume(lease.token, policies(expiry).active).publish(outcome));
     tell({ type: "finished" });
   } catch (error) {
     // It is done, and the caller shall have it. The next call sends the same key.

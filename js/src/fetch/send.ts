@@ -53,7 +53,7 @@ export async function send(request: Request, streams: boolean, how: Sending): Pr
       verdict = await judge(response);
     } catch (error) {
       // Only a TypeError is the network's; an abort has the reason of the signal.
-      if (request.signal.aborted || (error as Error)?.name !== "TypeError") throw error;
+      if ((error as Error)?.name !== "TypeError") throw error;
       failure = error;
     }
     const offline = failure !== undefined && globalThis.navigator?.onLine === false;

@@ -66,7 +66,10 @@ export function workFetch(how: {
       if (verdict === "answer") return response;
       throw await errorOf(response, verdict);
     } catch (error) {
-      if (request.signal.aborted) how.doubt();
+      if (request.signal.aborted) {
+        how.doubt();
+        throw error;
+      }
       if ((error as Error)?.name !== "TypeError") throw error;
       throw new NetworkError("NETWORK", true, { cause: error });
     }
@@ -78,9 +81,7 @@ export function workFetch(how: {
  *  @throws UnknownOutcomeError. */
 export function checkWindow(since: number, rules: RetryRules, clock: Clock): void {
   if (clock.now() - since < rules.window) return;
-  throw new UnknownOutcomeError("OUTCOME_UNKNOWN", false, {
-    message: "the server no longer knows the key; check whether it took effect, then settle",
-  });
+  throw new UnknownOutcomeError("WINDOW_OVER", false);
 }
 
 /** The request, which follows `signal` besides its own. */

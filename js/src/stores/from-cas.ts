@@ -1,4 +1,5 @@
 import { apply } from "../core/apply.js";
+import { core } from "../core/registry.js";
 import { StoreError } from "../errors.js";
 import type { Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
 import type { Clock } from "./clock.js";
@@ -61,6 +62,7 @@ export function fromCas<Version>(backend: CasBackend<Version>): Store {
   const { now = Date.now, attempts = 5 } = backend;
   const store: Store = {
     async swap(swap: Swap): Promise<Swapped> {
+      core(); // where there is none, it throws here and nothing was asked
       for (let attempt = 0; attempt < attempts; attempt++) {
         const found = await reached(() => backend.read(swap.slot));
         const applied = apply(found?.slot, swap, now());

@@ -1,4 +1,5 @@
 import { apply } from "../core/apply.js";
+import { core } from "../core/registry.js";
 import type { Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
 import type { Clock } from "./clock.js";
 import { reached } from "./reached.js";
@@ -33,7 +34,7 @@ export interface LockBackend {
  *   that expires, lets a second owner in while the first one stalls, unless `write` is refused then.
  * - **A read inside it sees every write made inside it before**, by whomever, and `write` is durable
  *   before the lock is given back. A Web Lock around `localStorage` is the counterexample: the lock
- *   excludes all tabs, but a tab sees what another one wrote only later, and in Chromium some 50 of
+ *   excludes all tabs, but a tab sees what another one wrote only later, and in Chromium 50 to 127 of
  *   300 races have two winners.
  *
  * A row lock in a transaction (`SELECT … FOR UPDATE`, where the commit belongs to the lock's end),
@@ -53,6 +54,7 @@ export function fromLock(backend: LockBackend): Store {
   const { now = Date.now } = backend;
   const store: Store = {
     async swap(swap: Swap): Promise<Swapped> {
+      core(); // where there is none, it throws here and nothing was asked
       return reached(() =>
         backend.withLock(swap.slot, async () => {
           const found = await reached(() => backend.read(swap.slot));

@@ -1,7 +1,7 @@
 import { apply } from "../core/apply.js";
 import { core } from "../core/registry.js";
 import { StoreError } from "../errors.js";
-import type { Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
+import type { Applied, Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
 import type { Clock } from "./clock.js";
 import { whole } from "./owned.js";
 import { won } from "./won.js";
@@ -40,7 +40,7 @@ export interface IndexedDbStore extends Store {
  * such as on a server. The connection closes when another tab deletes or upgrades the database, and
  * the next swap opens it again.
  *
- * It goes by the wall clock, read inside the transaction, since that is the one clock that all tabs
+ * It goes by the wall clock, read with every transaction, since that is the one clock that all tabs
  * of a machine share: a clock of each page's own would let two tabs disagree on whether a lease is
  * live. Where a person sets the clock forward, leases and slots end that much earlier; where it is
  * set back, later. No deadline moves back.
@@ -83,8 +83,8 @@ export function indexedDbStore(options: IndexedDbStoreOptions = {}): IndexedDbSt
     }
   }
 
-  /** Runs `work`, and is answered with what it gave to `answer`, once that is durable. */
-  function transact<T>(durability: IDBTransactionDurability, work: (slots: IDBObjectStore, step: Step<T>) => void) {
+  /** Runs `work`, and is answered with what it made of its last result, once that is durable. */
+  function transact<T>(durability: IDBTransactionDurability, work: (slots: IDBObjectStore, on: On<T>) => void) {
     return new Promise<T>((resolve, reject) => {
       let transaction: IDBTransaction | undefined;
       let over = false;
@@ -116,8 +116,6 @@ export function indexedDbStore(options: IndexedDbStoreOptions = {}): IndexedDbSt
           request.onsuccess = () => {
             try {
               answer = then(request.result);
-              // Without it the transaction waits for one more turn with the database.
-              begun.commit?.();
             } catch (error) {
               fail(error);
             }
@@ -129,23 +127,60 @@ export function indexedDbStore(options: IndexedDbStoreOptions = {}): IndexedDbSt
 
   function swapOnce(swap: Swap): Promise<Swapped> {
     core(); // where there is none, it throws here and not within a transaction
-    return transact("strict", (slots, step) =>
-      step(slots.get(swap.slot), (found) => {
+    return swap.expect === "vacant" && swap.put !== "remove" ? claim(swap) : replace(swap);
+  }
+
+  /** Looks, and puts what `apply` says. */
+  function replace(swap: Swap): Promise<Swapped> {
+    return transact("strict", (slots, on) =>
+      on(slots.get(swap.slot), (found) => {
         const applied = apply(read(found), swap, now());
         if (won(applied)) {
           if (applied.slot === undefined) slots.delete(swap.slot);
           else slots.put(written(applied.slot), swap.slot);
         }
+        commit(slots);
         return applied.swapped;
       }),
     );
   }
 
+  /**
+   * Looks, adds what `apply` says of nothing, and commits, all in one turn with the database. Where
+   * something lies there IndexedDB refuses to add and undoes all of it, and what was seen is judged.
+   *
+   * Its deadlines count from here, also where the transaction has to wait for others: what comes late,
+   * after a time-out even, holds the slot for that much less.
+   */
+  async function claim(swap: Swap): Promise<Swapped> {
+    const free = apply(undefined, swap, now()) as Extract<Applied, { slot: unknown }>;
+    let found: Partial<Slot> | undefined;
+    try {
+      return await transact("strict", (slots, on) => {
+        on(slots.get(swap.slot), (there) => {
+          found = there;
+          return free.swapped;
+        });
+        slots.add(written(free.slot as Slot), swap.slot);
+        commit(slots);
+      });
+    } catch (error) {
+      // A full database says so before it looks, and has undone all of it.
+      if (isFull(error)) return replace(swap);
+      // Where something lay there, nothing was added, whatever else was said.
+      if (found === undefined) throw error;
+    }
+    const { swapped } = apply(read(found), swap, now());
+    // What is gone is looked at again where it is replaced: somebody may be faster.
+    return swapped.won ? replace(swap) : swapped;
+  }
+
   /** Removes some of what is gone. What was claimed anew meanwhile has a new place in the index. */
   function purgeSome(): Promise<number> {
-    return transact("relaxed", (slots, step) =>
-      step(slots.index(GONE_AT).getAllKeys(IDBKeyRange.upperBound(now()), BATCH), (names) => {
+    return transact("relaxed", (slots, on) =>
+      on(slots.index(GONE_AT).getAllKeys(IDBKeyRange.upperBound(now()), BATCH), (names) => {
         for (const name of names) slots.delete(name);
+        commit(slots);
         return names.length;
       }),
     );
@@ -179,7 +214,7 @@ export function indexedDbStore(options: IndexedDbStoreOptions = {}): IndexedDbSt
       try {
         swapped = await swapOnce(swap);
       } catch (error) {
-        if (!(error instanceof StoreError) || error.code !== "STORE_FULL") throw error;
+        if (!isFull(error)) throw error;
         // The transaction was undone, so the question can be asked again if there is room.
         if ((await purge().catch(() => 0)) === 0) throw error;
         swapped = await swapOnce(swap);
@@ -188,10 +223,11 @@ export function indexedDbStore(options: IndexedDbStoreOptions = {}): IndexedDbSt
       return swapped;
     },
     forget: (prefix) =>
-      transact("strict", (slots, step) =>
+      transact("strict", (slots) => {
         // Names are hex.
-        step(slots.delete(IDBKeyRange.bound(prefix, `${prefix}g`)), () => {}),
-      ),
+        slots.delete(IDBKeyRange.bound(prefix, `${prefix}g`));
+        commit(slots);
+      }),
     async persist() {
       try {
         return await navigator.storage.persist();
@@ -208,8 +244,13 @@ export function indexedDbStore(options: IndexedDbStoreOptions = {}): IndexedDbSt
   };
 }
 
-/** Waits for a request, and commits with what `then` makes of its result. */
-type Step<T> = <R>(request: IDBRequest<R>, then: (result: R) => T) => void;
+/** What to make of the result of a request. */
+type On<T> = <R>(request: IDBRequest<R>, then: (result: R) => T) => void;
+
+/** Says that nothing more is asked: the transaction need not wait for another turn of the page. */
+function commit({ transaction }: IDBObjectStore): void {
+  transaction.commit?.();
+}
 
 const VERSION = 1;
 const SLOTS = "slots";
@@ -251,16 +292,16 @@ function written(slot: Slot): Slot {
 function read(found: Partial<Slot> | undefined): Slot | undefined {
   if (found === undefined) return undefined;
   const { rev, leaseUntil, goneAt, head, body } = found ?? {};
-  if (
-    typeof rev !== "string" ||
-    typeof leaseUntil !== "number" ||
-    typeof goneAt !== "number" ||
-    !(head instanceof Uint8Array) ||
-    !(body instanceof Uint8Array)
-  ) {
-    throw new StoreError("STORE_CORRUPT", { advice: "an entry is not what was put there" });
-  }
-  return { rev, leaseUntil, goneAt, head, body };
+  const sound =
+    /^[\da-f]{32}$/.test(String(rev)) &&
+    [leaseUntil, goneAt].every((time) => Number.isSafeInteger(time) && (time as number) >= 0) &&
+    [head, body].every((bytes) => bytes instanceof Uint8Array);
+  if (!sound) throw new StoreError("STORE_CORRUPT", { advice: "an entry is not what was put there" });
+  return { rev, leaseUntil, goneAt, head, body } as Slot;
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof StoreError && error.code === "STORE_FULL";
 }
 
 function failed(cause: DOMException, opening = false): StoreError {

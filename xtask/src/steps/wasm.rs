@@ -7,7 +7,11 @@ use crate::screen;
 use crate::toolchain::{self, WASM};
 
 pub(super) fn check(_: &mut Tally) -> Result<String, Trouble> {
-    let built = compile("cargo build --release -p idemp --no-default-features", "")?;
+    let built = compile(
+        "cargo build --release -p idemp --no-default-features",
+        "",
+        "",
+    )?;
     Ok(built.with)
 }
 
@@ -19,8 +23,9 @@ pub(crate) struct Built {
     pub(crate) folder: String,
 }
 
-/// Runs a cargo build for wasm with whichever compiler is here or can be had.
-pub(crate) fn compile(build: &str, flags: &str) -> Result<Built, Trouble> {
+/// Runs a cargo build for wasm with whichever compiler is here or can be had. Other flags are another
+/// build, which goes below `target` by a name of its own.
+pub(crate) fn compile(build: &str, flags: &str, name: &str) -> Result<Built, Trouble> {
     let build = Invocation::new(build).arg("--target").arg(WASM);
     let built = |with: String, target: &str| Built {
         with,
@@ -31,12 +36,8 @@ pub(crate) fn compile(build: &str, flags: &str) -> Result<Built, Trouble> {
         "" => build,
         flags => build.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags),
     };
-    // Other flags are another build.
-    let target = if flags.is_empty() {
-        "target"
-    } else {
-        "target/wasm"
-    };
+    let target = format!("target/{name}");
+    let target = target.trim_end_matches('/');
     let ours = with_flags(build.clone()).arg("--target-dir").arg(target);
     if toolchain::has_wasm_target() {
         ours.run()?;
@@ -65,7 +66,8 @@ pub(crate) fn compile(build: &str, flags: &str) -> Result<Built, Trouble> {
             });
         }
     };
-    let target = "target/wasm-std";
+    let target = format!("target/std-{name}");
+    let target = target.trim_end_matches('-');
     let mut build = with_flags(build)
         .arg("-Zbuild-std=std,panic_abort")
         .arg("--target-dir")

@@ -1,0 +1,2 @@
+import "../../js/src/core/without-wasm.js";
+import "./core-page.js";

@@ -1,0 +1,2 @@
+import "../../js/src/core/inline.js";
+import "./core-page.js";
