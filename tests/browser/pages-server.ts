@@ -82,8 +82,6 @@ export async function bundle(entry: string, options: { minify?: boolean } = {}):
     // What the package says of side effects is said of its build, and here the sources are taken.
     ignoreAnnotations: true,
     minify: options.minify ?? false,
-    // The list of what has side effects in the package names what is built, and these are its sources.
-    ignoreAnnotations: true,
     logLevel: "warning",
   });
   return outfile;

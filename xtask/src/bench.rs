@@ -1,17 +1,59 @@
-//! `cargo xtask bench`: the programs of `benches/`, built for release, one after the other.
+//! `cargo xtask bench`: the programs of `benches/`, one after the other; those in Rust built for
+//! release, those in JavaScript on the built npm package.
 
 use crate::invocation::Invocation;
-use crate::{screen, toolchain, workspace};
+use crate::steps::{Trouble, or_get};
+use crate::{chromium, package, screen, toolchain, workspace};
+
+/// The programs in `benches/js`, and whether they need a browser.
+const IN_JAVASCRIPT: [(&str, bool); 3] = [
+    ("page-size", false),
+    ("fingerprint-js", false),
+    ("indexeddb", true),
+];
 
 pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
-    let wanted = select(&workspace::programs("benches/src/bin"), arguments)?;
-    Invocation::new("cargo build --release -p idemp-benches --bins").run()?;
+    let in_rust = workspace::programs("benches/src/bin");
+    let all: Vec<String> = in_rust
+        .iter()
+        .cloned()
+        .chain(IN_JAVASCRIPT.map(|(name, _)| name.to_string()))
+        .collect();
+    let wanted = select(&all, arguments)?;
+    if wanted.iter().any(|name| in_rust.contains(name)) {
+        Invocation::new("cargo build --release -p idemp-benches --bins").run()?;
+    }
+    prepare(&wanted).map_err(|trouble| match trouble {
+        Trouble::Failed(why) => why,
+        Trouble::DidNotRun { why, remedy } => format!("{why}\nto mend it: {remedy}"),
+    })?;
     header();
     for name in &wanted {
         screen::title(name);
-        Invocation::new("cargo run --quiet --release -p idemp-benches --bin")
-            .arg(name)
-            .run()?;
+        if in_rust.contains(name) {
+            Invocation::new("cargo run --quiet --release -p idemp-benches --bin")
+                .arg(name)
+                .run()?;
+        } else {
+            Invocation::new("node --import tsx")
+                .arg(format!("benches/js/{name}.ts"))
+                .run()?;
+        }
+    }
+    Ok(())
+}
+
+/// What the programs in JavaScript need.
+fn prepare(wanted: &[String]) -> Result<(), Trouble> {
+    let mut wanted_in_javascript = IN_JAVASCRIPT
+        .iter()
+        .filter(|(name, _)| wanted.iter().any(|wanted| wanted == name))
+        .peekable();
+    if wanted_in_javascript.peek().is_some() {
+        package::build()?;
+    }
+    if wanted_in_javascript.any(|(_, browser)| *browser) {
+        or_get(chromium::prepare(), chromium::GET)?;
     }
     Ok(())
 }

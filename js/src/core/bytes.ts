@@ -4,18 +4,29 @@ const utf8 = new TextEncoder();
 
 export const NOTHING = new Uint8Array(0);
 
+const PAIRS = Array.from({ length: 256 }, (_, byte) => (byte + 256).toString(16).slice(1));
+
 export function toHex(bytes: Uint8Array): string {
   let text = "";
-  for (const byte of bytes) text += (byte + 256).toString(16).slice(1);
+  for (const byte of bytes) text += PAIRS[byte];
   return text;
 }
 
-/** Undefined where the text is not pairs of hex digits. */
+/** Undefined where the text is not pairs of hex digits, in lower case. */
 export function fromHex(text: string): Uint8Array | undefined {
-  if (text.length % 2 || /[^\da-f]/.test(text)) return undefined;
-  return Uint8Array.from({ length: text.length / 2 }, (_, at) =>
-    parseInt(text.slice(2 * at, 2 * at + 2), 16),
-  );
+  const bytes = new Uint8Array(text.length >> 1);
+  for (let at = 0; at < text.length; at += 2) {
+    const [high, low] = [digit(text.charCodeAt(at)), digit(text.charCodeAt(at + 1))];
+    if ((high | low) & ~15) return undefined;
+    bytes[at >> 1] = (high << 4) | low;
+  }
+  return bytes;
+}
+
+/** More than 15 where it is none. */
+function digit(code: number): number {
+  if (code >= 48 && code <= 57) return code - 48;
+  return code >= 97 && code <= 102 ? code - 87 : 16;
 }
 
 export function equal(left: Uint8Array, right: Uint8Array): boolean {
@@ -27,11 +38,18 @@ export function encoded(text: string): Uint8Array | undefined {
   return /\p{Surrogate}/u.test(text) ? undefined : utf8.encode(text);
 }
 
+/** The buffer of the last one that was written, for the next. */
+let spare: DataView | undefined;
+
 /** Writes what the core reads. */
 export class Out {
-  private bytes = new Uint8Array(512);
-  private view = new DataView(this.bytes.buffer);
+  private view = spare ?? new DataView(new ArrayBuffer(1024));
+  private bytes = new Uint8Array(this.view.buffer);
   private length = 0;
+
+  constructor() {
+    spare = undefined;
+  }
 
   private room(count: number): number {
     const at = this.length;
@@ -80,8 +98,11 @@ export class Out {
     return this.short(bytes.length).raw(bytes);
   }
 
+  /** The bytes; nothing may be written any more. */
   done(): Uint8Array {
-    return this.bytes.subarray(0, this.length);
+    const written = this.bytes.slice(0, this.length);
+    spare = this.view;
+    return written;
   }
 }
 

@@ -37,7 +37,17 @@ export type Resolved = "done" | "vacant" | "not-unknown";
 /** 16 random bytes, never used before. */
 export type Entropy = () => Uint8Array;
 
-export const systemEntropy: Entropy = () => crypto.getRandomValues(new Uint8Array(16));
+export const systemEntropy: Entropy = () => {
+  // Drawn for many at once, since each draw is a call into the system. None is handed out twice.
+  if (drawn === pool.length) {
+    crypto.getRandomValues(pool);
+    drawn = 0;
+  }
+  return pool.slice(drawn, (drawn += 16));
+};
+
+const pool = new Uint8Array(1024);
+let drawn = pool.length;
 
 export function begin(
   slot: SlotKey,

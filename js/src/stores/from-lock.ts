@@ -34,7 +34,7 @@ export interface LockBackend {
  *   that expires, lets a second owner in while the first one stalls, unless `write` is refused then.
  * - **A read inside it sees every write made inside it before**, by whomever, and `write` is durable
  *   before the lock is given back. A Web Lock around `localStorage` is the counterexample: the lock
- *   excludes all tabs, but a tab sees what another one wrote only later, and in Chromium 50 to 127 of
+ *   excludes all tabs, but a tab sees what another one wrote only later, and in Chromium 37 to 127 of
  *   300 races have two winners.
  *
  * A row lock in a transaction (`SELECT … FOR UPDATE`, where the commit belongs to the lock's end),

@@ -28,7 +28,7 @@ export interface SingleTabLocalStorage extends Store {
  *
  * `localStorage` has no step that is atomic for another tab. Browsers keep each tab's copy in the
  * tab's own process and tell the others later: measured in Chromium, two tabs that look and then set
- * both win in 193 to 299 of 300 races, and still in 50 to 127 of 300 where they do so inside an
+ * both win in 157 to 299 of 300 races, and still in 37 to 127 of 300 where they do so inside an
  * exclusive Web Lock. With two tabs this store breaks the first law of a store, and then a request is sent
  * twice.
  *
