@@ -49,7 +49,10 @@ fn what_is_malformed_is_refused_and_says_so() {
     }
     assert_eq!(call(99, b"")[..2], [0, 255]);
     assert_eq!(call(1, b"\x09")[..2], [0, 4], "nine parts");
-    assert_eq!(call(9, b"{\"a\":1,\"a\":2}"), [0, 67, 0, 0, 0, 0, 0, 0, 0, 7]);
+    assert_eq!(
+        call(9, b"{\"a\":1,\"a\":2}"),
+        [0, 67, 0, 0, 0, 0, 0, 0, 0, 7]
+    );
     let mut longer = begin();
     longer.push(0);
     assert_eq!(call(3, &longer)[..2], [0, 255], "nothing may follow");

@@ -23,10 +23,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
     if wanted.iter().any(|name| in_rust.contains(name)) {
         Invocation::new("cargo build --release -p idemp-benches --bins").run()?;
     }
-    prepare(&wanted).map_err(|trouble| match trouble {
-        Trouble::Failed(why) => why,
-        Trouble::DidNotRun { why, remedy } => format!("{why}\nto mend it: {remedy}"),
-    })?;
+    prepare(&wanted)?;
     header();
     for name in &wanted {
         screen::title(name);
@@ -53,7 +50,7 @@ fn prepare(wanted: &[String]) -> Result<(), Trouble> {
         package::build()?;
     }
     if wanted_in_javascript.any(|(_, browser)| *browser) {
-        or_get(chromium::prepare(), chromium::GET)?;
+        or_get(chromium::prepare().map(drop), chromium::GET)?;
     }
     Ok(())
 }

@@ -16,11 +16,7 @@ const BUILDS: [(&str, &str); 2] = [
 ];
 
 pub(crate) fn main(_: &[String]) -> Result<(), String> {
-    match build() {
-        Ok(()) => Ok(()),
-        Err(Trouble::Failed(why)) => Err(why),
-        Err(Trouble::DidNotRun { why, remedy }) => Err(format!("{why}\nto mend it: {remedy}")),
-    }
+    Ok(build()?)
 }
 
 /// Builds the package. What has not changed is not built again.

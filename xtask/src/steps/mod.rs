@@ -51,6 +51,16 @@ pub(crate) fn or_get(prepared: Result<(), String>, remedy: &str) -> Result<(), T
     })
 }
 
+/// For a command that is no step: the whole of it in one message.
+impl From<Trouble> for String {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Failed(why) => why,
+            Trouble::DidNotRun { why, remedy } => format!("{why}\nto mend it: {remedy}"),
+        }
+    }
+}
+
 impl From<String> for Trouble {
     fn from(why: String) -> Self {
         Self::Failed(why)
