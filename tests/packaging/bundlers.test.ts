@@ -71,7 +71,11 @@ test("Vite builds a page that streams its wasm from a file, and the page decides
   await consumer.write("main.js", slim(`import url from "idemp/idemp.wasm?url";`, "fetch(url)", SHOWN));
   await consumer.run(process.execPath, [VITE, "build", "--target", "esnext"]);
   const assets = await readdir(join(consumer.folder, "dist/assets"));
-  assert.ok(assets.some((name) => name.endsWith(".wasm")), assets.join());
+  const wasm = assets.find((name) => name.endsWith(".wasm"));
+  const script = assets.find((name) => name.endsWith(".js"));
+  assert.ok(wasm !== undefined && script !== undefined, assets.join());
+  const size = async (name: string) => (await stat(join(consumer.folder, "dist/assets", name))).size;
+  assert.ok((await size(script)) < (await size(wasm)), "the script has the wasm in it, too");
   assert.equal(await servedFrom(join(consumer.folder, "dist")), EXPECTED);
 });
 

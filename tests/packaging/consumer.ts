@@ -44,12 +44,11 @@ export function worker(entry: string): string {
   `;
 }
 
-/** The little program as an ES module on the entry that is given its wasm: an expression. */
+/** The little program as an ES module on the entry that is given its wasm, an expression; all from that entry. */
 export function slim(imports: string, wasm: string, then = "console.log(said);"): string {
   return `
     ${imports}
-    import { createIdempotency, fingerprintOf, initialize } from "idemp/slim";
-    import { memoryStore } from "idemp/memory";
+    import { createIdempotency, fingerprintOf, initialize, memoryStore } from "idemp/slim";
     ${PROGRAM}
     await initialize(${wasm});
     const said = await program({ createIdempotency, fingerprintOf, memoryStore });

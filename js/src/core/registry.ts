@@ -12,6 +12,14 @@ export function useCore(starting: () => Core): void {
   ready = undefined;
 }
 
+/**
+ * Takes this core unless one was chosen. Modules that need a core bring one along: a page that has
+ * chosen another, since its policy forbids WebAssembly, keeps that, in whatever order it imports.
+ */
+export function offerCore(starting: () => Core): void {
+  start ??= starting;
+}
+
 /** The core in use. */
 export function core(): Core {
   if (ready) return ready;

@@ -3,10 +3,10 @@ import * as crypto from "node:crypto";
 import { packed as small } from "../generated/bytes.js";
 import { packed as fast } from "../generated/fast-bytes.js";
 import { unpacked } from "./packed.js";
-import { useCore, useHash } from "./registry.js";
+import { offerCore, useHash } from "./registry.js";
 import { instantiated } from "./wasm.js";
 
-useCore(() => {
+offerCore(() => {
   // Of 128 bits at once, which old processors lack.
   const bytes = unpacked(fast);
   return instantiated(WebAssembly.validate(bytes) ? bytes : unpacked(small));

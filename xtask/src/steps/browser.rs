@@ -1,6 +1,6 @@
 //! The npm package where it is meant to run: in a real Chromium.
 
-use super::{Trouble, count, js};
+use super::{Trouble, count, js, or_get};
 use crate::chromium;
 use crate::invocation::{Invocation, Tally};
 
@@ -16,11 +16,6 @@ pub(super) fn check(tally: &mut Tally) -> Result<String, Trouble> {
 
 /// The variable that tells the tests where Chromium is, and its value.
 pub(super) fn browser() -> Result<(&'static str, String), Trouble> {
-    match chromium::prepare() {
-        Ok(program) => Ok((chromium::VARIABLE, program)),
-        Err(why) => Err(Trouble::DidNotRun {
-            why,
-            remedy: chromium::GET.to_string(),
-        }),
-    }
+    let program = or_get(chromium::prepare(), chromium::GET)?;
+    Ok((chromium::VARIABLE, program))
 }

@@ -44,7 +44,7 @@ impl Trouble {
 }
 
 /// For what a step cannot start without.
-pub(crate) fn or_get(prepared: Result<(), String>, remedy: &str) -> Result<(), Trouble> {
+pub(crate) fn or_get<T>(prepared: Result<T, String>, remedy: &str) -> Result<T, Trouble> {
     prepared.map_err(|why| Trouble::DidNotRun {
         why,
         remedy: remedy.to_string(),
