@@ -120,6 +120,11 @@ impl<'a> StoredResponse<'a> {
     /// The bytes to store.
     #[must_use]
     pub fn encode(&self) -> Body {
+        joined(&[&self.head(self.body.len() as u64), self.body]).into()
+    }
+
+    /// What stands before a body of so many bytes.
+    pub(crate) fn head(&self, body_length: u64) -> Vec<u8> {
         let mut head = Vec::with_capacity(4 + 4 * self.headers.len() + self.header_bytes() + 8);
         head.push(Self::VERSION);
         head.extend_from_slice(&self.status.to_be_bytes());
@@ -131,8 +136,8 @@ impl<'a> StoredResponse<'a> {
                 head.extend_from_slice(part);
             }
         }
-        head.extend_from_slice(&(self.body.len() as u64).to_be_bytes());
-        joined(&[&head, self.body]).into()
+        head.extend_from_slice(&body_length.to_be_bytes());
+        head
     }
 
     /// Reads what [`StoredResponse::encode`] wrote. What it accepts, `encode` gives back byte for
@@ -141,6 +146,17 @@ impl<'a> StoredResponse<'a> {
     /// # Errors
     /// [`StoredResponseError`]; never a panic, whatever the bytes.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, StoredResponseError> {
+        let (mut response, body_at) = Self::decode_head(bytes, bytes.len() as u64)?;
+        response.body = &bytes[body_at..];
+        Ok(response)
+    }
+
+    /// Reads what stands before a body, and where the body begins. `bytes` is the beginning of what
+    /// is stored, `length` all of its length.
+    pub(crate) fn decode_head(
+        bytes: &'a [u8],
+        length: u64,
+    ) -> Result<(Self, usize), StoredResponseError> {
         const CORRUPT: StoredResponseError = StoredResponseError::Corrupt;
 
         let mut rest = bytes;
@@ -159,16 +175,17 @@ impl<'a> StoredResponse<'a> {
             let value = framed(&mut rest).ok_or(CORRUPT)?;
             headers.push((Cow::Borrowed(name), value));
         }
-        let length = u64::from_be_bytes(take(&mut rest).ok_or(CORRUPT)?);
-        if rest.len() as u64 != length {
+        let body_length = u64::from_be_bytes(take(&mut rest).ok_or(CORRUPT)?);
+        let body_at = bytes.len() - rest.len();
+        if length.checked_sub(body_at as u64) != Some(body_length) {
             return Err(CORRUPT);
         }
-        Self {
+        let head = Self {
             status,
             headers,
-            body: rest,
-        }
-        .checked()
+            body: b"",
+        };
+        Ok((head.checked()?, body_at))
     }
 
     fn header_bytes(&self) -> usize {

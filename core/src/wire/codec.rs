@@ -108,6 +108,18 @@ impl<'a> Reader<'a> {
         self.big_endian(4) as u32
     }
 
+    /// The length of something, in four bytes.
+    #[cfg(not(idemp_small))]
+    pub(super) fn length(&mut self) -> usize {
+        self.big_endian(4) as usize
+    }
+
+    /// All that is left.
+    #[cfg(not(idemp_small))]
+    pub(super) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     pub(super) fn framed(&mut self) -> &'a [u8] {
         let length = self.big_endian(2) as usize;
         self.bytes(length)

@@ -24,6 +24,7 @@
 //!           | 6 JSON body -> fingerprint | 7 other body -> fingerprint
 //!           | 8 JSON body -> what 6 hashes, for a host that has a faster SHA-256
 //!           | 9 JSON text -> canonical form, numbers exact
+//!           | 16 and more: see `http`, for servers
 //! call      = 1 slot fingerprint policy owner                 begin
 //!           | 2 token verb                                    an owner's verb
 //!           | 3 slot (0 vacant | 1 mark) policy owner         resolve
@@ -51,6 +52,8 @@
 
 mod call;
 mod codec;
+#[cfg(not(idemp_small))]
+mod http;
 
 use std::time::Duration;
 
@@ -79,6 +82,8 @@ pub fn call(function: u8, question: &[u8]) -> Vec<u8> {
         7 => Ok(fingerprint(Fingerprint::preimage_of_bytes(question, &[]))),
         8 => Ok(Fingerprint::preimage_of_json(question, &ANSWERED)),
         9 => canonicalize(question),
+        #[cfg(not(idemp_small))]
+        16.. => http::call(function, question),
         _ => Err(Refused::MALFORMED),
     };
     answer

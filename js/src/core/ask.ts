@@ -27,7 +27,7 @@ export function ask(question: number, bytes: Uint8Array): Uint8Array {
 }
 
 function refused(code: number, detail: number): IdempError {
-  if (code >= 64 && code < 255) return new CanonicalError(KINDS[code - 64] ?? "syntax", detail);
+  if (code >= 64 && code < 80) return new CanonicalError(KINDS[code - 64] ?? "syntax", detail);
   const [name, message] = REFUSALS[code] ?? ["MALFORMED", "what was handed to the core is malformed"];
   return new IdempError(name, message.replace("$", () => SPANS[detail] ?? String(detail)));
 }
@@ -77,5 +77,9 @@ const REFUSALS: Record<number, [string, string]> = {
   21: ["POLICY_INVALID", "a key that is held while active leaves no tombstone"],
   32: ["RECORD_CORRUPT", "the stored record is corrupt; nothing was executed"],
   33: ["RECORD_NEWER", "the stored record has version $, which this build does not read; update it"],
+  80: ["POINTER_INVALID", "a json pointer is empty or starts with a slash"],
+  81: ["POINTER_INVALID", "a tilde in a json pointer is followed by 0 or 1"],
+  82: ["POINTER_INVALID", "the whole body cannot be left out"],
+  83: ["POINTER_INVALID", "a selection names at least one field"],
   34: ["CONTENDED", "the slot kept changing; whether the write happened is unknown, ask again"],
 };

@@ -1,0 +1,170 @@
+/** The HTTP rules, and all of the fingerprint: what the middleware of servers is made of. Only the core
+ *  for servers has them; that of a page refuses. */
+import { IdempError } from "../errors.js";
+import { ask } from "./ask.js";
+import { Out, encoded, fromHex, toHex, NOTHING } from "./bytes.js";
+import type { Fingerprint } from "./fingerprint.js";
+
+const CANONICALIZE_AS = 16;
+const FINGERPRINT_REQUEST = 17;
+const KEY_OF_HEADER = 18;
+const HEADER_OF_KEY = 19;
+const DISPOSITION = 20;
+const STORED = 21;
+const REPLAYED = 22;
+const REFUSAL = 23;
+const REQUEST_ID = 24;
+
+/** A name, in any case, and a value as bytes. */
+export type Header = readonly [name: string, value: Uint8Array];
+
+/** What becomes of the slot after an execution. */
+export type Disposition = "remember" | "release" | "forget" | "fence";
+
+/** How numbers are written: see `NumberMode` of the Rust crate. */
+export type NumberMode = "exact" | "rfc8785" | "rfc8785-strict";
+
+/** What counts in a request beside its body. */
+export interface RequestRules {
+  readonly numbers?: NumberMode;
+  /** A JSON body without a canonical form is an error; otherwise its bytes count. */
+  readonly strict?: boolean;
+  readonly method?: string;
+  readonly path?: string;
+  /** Without the question mark. */
+  readonly query?: string;
+  readonly contentType?: string;
+  readonly headers?: readonly Header[];
+  /** Anything else that counts, by a name of the application's choice. */
+  readonly parts?: readonly Header[];
+  /** JSON Pointers: only these fields of the body count. */
+  readonly select?: readonly string[];
+  /** JSON Pointers: these fields do not count. */
+  readonly exclude?: readonly string[];
+  /** The body is not JSON. */
+  readonly raw?: boolean;
+}
+
+/** Differences from the table of `StatusTable`. */
+export interface StatusTable {
+  readonly classes?: Readonly<Record<number, Disposition>>;
+  readonly statuses?: Readonly<Record<number, Disposition>>;
+  readonly thrown?: Disposition;
+}
+
+/** A response that is replayed: its body is the rest of what was stored, from `bodyAt` on. */
+export interface ReplayedHead {
+  readonly status: number;
+  readonly headers: readonly Header[];
+  readonly bodyAt: number;
+  /** None for statuses that say nothing of a body. */
+  readonly contentLength: number | undefined;
+}
+
+/** Why a request is not executed, by its code. */
+export interface Refused {
+  readonly code: string;
+  readonly profile: "default" | "ietf";
+  readonly requestId: string;
+  readonly key?: string | undefined;
+  /** For `Retry-After`. */
+  readonly retryAfterSeconds?: number | undefined;
+}
+
+/** An answer to send as it is. */
+export interface ErrorAnswer {
+  readonly status: number;
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly body: string;
+}
+
+/** The canonical form in any number mode. @throws CanonicalError */
+export function canonicalizeAs(text: Uint8Array, mode: NumberMode): Uint8Array {
+  return ask(CANONICALIZE_AS, new Out().byte(MODES.indexOf(mode)).raw(text).done());
+}
+
+/**
+ * The fingerprint of a request.
+ *
+ * @throws CanonicalError where the rules are strict and the body has no canonical form; IdempError
+ * POINTER_INVALID where a field is not named by a JSON Pointer, or none or the whole body is.
+ */
+export function fingerprintRequest(rules: RequestRules, body: Uint8Array): Fingerprint {
+  const { numbers = "exact", headers = [], parts = [], ...others } = rules;
+  const hex = (pairs: readonly Header[]) => pairs.map(([name, value]) => [name, toHex(value)]);
+  const json = utf8({ ...others, numbers: MODES.indexOf(numbers), headers: hex(headers), parts: hex(parts) });
+  const question = new Out().word(json.length).raw(json).raw(body).done();
+  return toHex(ask(FINGERPRINT_REQUEST, question)) as Fingerprint;
+}
+
+/**
+ * The key that the values of a request's `Idempotency-Key` headers name, if there is one.
+ *
+ * @throws IdempError KEY_HEADER_INVALID, with why: a list, a repeated header, an empty or too long key.
+ */
+export function keyOfHeader(values: readonly Uint8Array[], strict = false): string | undefined {
+  const key = rule<string | null>(KEY_OF_HEADER, { values: values.map(toHex), strict }, "KEY_HEADER_INVALID");
+  return key ?? undefined;
+}
+
+/** A key as the value of the header (RFC 9651). @throws IdempError KEY_HEADER_INVALID */
+export function headerOfKey(key: string): string {
+  return rule(HEADER_OF_KEY, { key }, "KEY_HEADER_INVALID");
+}
+
+/** What becomes of the slot; without a status, after a handler that threw. @throws IdempError
+ *  STATUS_TABLE_INVALID */
+export function dispositionOf(table: StatusTable, status: number | undefined): Disposition {
+  return rule(DISPOSITION, { ...table, status: status ?? null }, "STATUS_TABLE_INVALID");
+}
+
+/**
+ * What is stored of a response, up to its body: `allow` are the route's own headers beside the usual.
+ *
+ * @throws IdempError NOT_STORABLE, with why. It can still be sent.
+ */
+export function storedHead(
+  response: { status: number; headers: readonly Header[]; bodyLength: number },
+  allow: readonly string[] = [],
+): Uint8Array {
+  const headers = response.headers.map(([name, value]) => [name, toHex(value)]);
+  return fromHex(rule(STORED, { ...response, headers, allow }, "NOT_STORABLE")) ?? NOTHING;
+}
+
+/** What {@link storedHead} wrote, and a replay's own headers. @throws IdempError RESPONSE_CORRUPT */
+export function replayedHead(stored: Uint8Array): ReplayedHead {
+  const head = toHex(stored.subarray(0, LONGEST_HEAD));
+  const asked = { head, length: stored.length };
+  type Told = { status: number; headers: [string, string][]; bodyAt: number; contentLength: number | null };
+  const told = rule<Told>(REPLAYED, asked, "RESPONSE_CORRUPT");
+  return {
+    ...told,
+    headers: told.headers.map(([name, value]) => [name, fromHex(value) ?? NOTHING]),
+    contentLength: told.contentLength ?? undefined,
+  };
+}
+
+/** The answer to a request that is not executed. @throws IdempError REFUSAL_INVALID */
+export function refusalAnswer(refused: Refused): ErrorAnswer {
+  return rule(REFUSAL, { key: null, ...refused }, "REFUSAL_INVALID");
+}
+
+/** The id of a request: the one that came with it, if it may be adopted, or one of 4 random bytes. */
+export function requestId(adopt: string | undefined, random: Uint8Array): string {
+  return rule(REQUEST_ID, { adopt: adopt ?? null, random: toHex(random) }, "REQUEST_ID_INVALID");
+}
+
+const MODES: readonly NumberMode[] = ["exact", "rfc8785", "rfc8785-strict"];
+
+/** 64 headers of 16 KiB in all, with their lengths, and what stands around them. */
+const LONGEST_HEAD = 16 * 1024 + 64 * 4 + 12;
+
+function utf8(question: unknown): Uint8Array {
+  return encoded(JSON.stringify(question)) ?? NOTHING;
+}
+
+function rule<T>(question: number, asked: unknown, code: string): T {
+  const answer = JSON.parse(new TextDecoder().decode(ask(question, utf8(asked)))) as { ok?: T; error?: string };
+  if (answer.error !== undefined) throw new IdempError(code, answer.error);
+  return answer.ok as T;
+}
