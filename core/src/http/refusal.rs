@@ -100,6 +100,27 @@ impl Refusal {
         }
     }
 
+    /// The refusal of a [`code`](Self::code). `retry_after_seconds` counts for those that time mends.
+    #[must_use]
+    pub fn from_code(code: &str, retry_after_seconds: u64) -> Option<Self> {
+        let all = [
+            Self::Conflict,
+            Self::InProgress {
+                retry_after_seconds,
+            },
+            Self::OutcomeUnknown,
+            Self::KeyMissing,
+            Self::KeyInvalid,
+            Self::KeyExpired,
+            Self::BodyTooLarge,
+            Self::StoreUnavailable,
+            Self::Overloaded {
+                retry_after_seconds,
+            },
+        ];
+        all.into_iter().find(|refusal| refusal.code() == code)
+    }
+
     /// For `Retry-After`, in seconds, at least 1; only where waiting is what helps.
     #[must_use]
     pub fn retry_after_seconds(self) -> Option<u64> {
@@ -207,6 +228,23 @@ pub(super) mod tests {
             retry_after_seconds: 0,
         },
     ];
+
+    #[test]
+    fn every_refusal_is_found_by_its_code() {
+        for refusal in ALL {
+            let seconds = match refusal {
+                Refusal::InProgress {
+                    retry_after_seconds,
+                }
+                | Refusal::Overloaded {
+                    retry_after_seconds,
+                } => retry_after_seconds,
+                _ => 7,
+            };
+            assert_eq!(Refusal::from_code(refusal.code(), seconds), Some(refusal));
+        }
+        assert_eq!(Refusal::from_code("CONFLICT", 0), None);
+    }
 
     #[test]
     fn every_refusal_has_the_written_status() {

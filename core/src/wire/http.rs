@@ -314,25 +314,7 @@ enum Told {
 
 fn refusal(asked: ToRefuse) -> Ruled {
     let retry_after_seconds = asked.retry_after_seconds.unwrap_or_default();
-    let all = [
-        Refusal::Conflict,
-        Refusal::InProgress {
-            retry_after_seconds,
-        },
-        Refusal::OutcomeUnknown,
-        Refusal::KeyMissing,
-        Refusal::KeyInvalid,
-        Refusal::KeyExpired,
-        Refusal::BodyTooLarge,
-        Refusal::StoreUnavailable,
-        Refusal::Overloaded {
-            retry_after_seconds,
-        },
-    ];
-    let refusal = all
-        .into_iter()
-        .find(|refusal| refusal.code() == asked.code)
-        .ok_or("unknown_code")?;
+    let refusal = Refusal::from_code(&asked.code, retry_after_seconds).ok_or("unknown_code")?;
     let profile = match asked.profile {
         Told::Default => Profile::Default,
         Told::Ietf => Profile::Ietf,
