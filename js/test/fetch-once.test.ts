@@ -382,6 +382,13 @@ suite("a store that fails", () => {
     assert.equal(events.at(-1)?.type, "unstored");
   });
 
+  test("at the outcome, though it was stored: it stands, and nothing is sent with another key", async () => {
+    const broken = tab({ store: failing(3) });
+    await broken.once("order", PAYLOAD, async () => "first");
+    assert.equal(events.at(-1)?.type, "unstored");
+    assert.equal(await tab().once("order", PAYLOAD, async () => "second"), "first");
+  });
+
   test("an outcome without a JSON form is given, and the next call sends the same key", async () => {
     const key: string[] = [];
     const work = async (work: Work) => {

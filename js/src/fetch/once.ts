@@ -252,13 +252,16 @@ async function carryOut<T>(
     throw error;
   }
   stop();
+  let asked = false;
   try {
     const outcome = written({ key, at, done: true, data });
+    asked = true;
     await inTurn(() => idem.resume(lease.token, policies(expiry).active).publish(outcome));
     tell({ type: "finished" });
   } catch (error) {
-    // It is done, and the caller shall have it. The next call sends the same key.
-    await inTurn(() => lease.release()).catch(() => {});
+    // It is done, and the caller shall have it. Whether it is stored is not known, and a release
+    // would make it an outcome that is over: so the lease lapses, and the next call sends the same key.
+    if (!asked) await inTurn(() => lease.release()).catch(() => {});
     tell({ type: "unstored", error });
   }
   wakes.wake(id);
