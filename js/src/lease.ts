@@ -3,6 +3,10 @@ import type { LeaseReply, Held, Verb } from "./core/machine.js";
 
 /** The right to execute, with a deadline. */
 export class Lease {
+  /** An end of it was asked for. Where that failed it may have happened all the same.
+   *  @internal */
+  ending = false;
+
   /** @internal */
   constructor(
     private held: Held,
@@ -82,6 +86,7 @@ export class Lease {
   }
 
   private async end(verb: Verb): Promise<Ended> {
+    this.ending = true;
     const reply = await this.say(this.held, verb);
     return reply.type === "stale" ? reply : { type: "ended" };
   }
@@ -91,8 +96,11 @@ export class Lease {
     const reply = await this.say(this.held, verb);
     if (reply.type === "stale") return reply;
     if (reply.type !== "held") return { type: "ceiling" };
-    this.held = reply.held;
-    this.asked = asked;
+    // A renewal and a publication may overtake each other on the way back.
+    if (reply.held.token.seen_at >= this.held.token.seen_at) {
+      this.held = reply.held;
+      this.asked = asked;
+    }
     return { type: "held" };
   }
 }
