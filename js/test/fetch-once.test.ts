@@ -401,6 +401,25 @@ suite("a store that fails", () => {
     assert.equal(key[0], key[1]);
   });
 
+  test("a note that is damaged is no vacancy, and its error shows nothing of it", async () => {
+    const real = TextEncoder.prototype.encode;
+    TextEncoder.prototype.encode = function (text) {
+      return real.call(this, text?.replace(/^\{"v":1,"key":/, "secret"));
+    };
+    try {
+      await assert.rejects(tab().once("order", PAYLOAD, () => Promise.reject(new Error("no"))));
+    } finally {
+      TextEncoder.prototype.encode = real;
+    }
+    for (const ask of [() => tab().once("order", PAYLOAD, () => assert.fail("it started")), () => tab().peek("order")]) {
+      await assert.rejects(ask(), (error: Error) => {
+        assert.equal(error.name, "TypeError");
+        assert.doesNotMatch(inspect(error), /secr/);
+        return true;
+      });
+    }
+  });
+
   test("a record of a newer version is no vacancy", async () => {
     const real = TextEncoder.prototype.encode;
     TextEncoder.prototype.encode = function (text) {
@@ -665,4 +684,45 @@ suite("client.fetch", () => {
     assert.equal(came.length, 2);
     assert.equal(came[0]![1], came[1]![1]);
   });
+});
+
+suite("a page that is refused a BroadcastChannel", () => {
+  const real = globalThis.BroadcastChannel;
+  for (const [why, channel] of Object.entries({
+    missing: undefined,
+    "refused, as where site data is blocked": class {
+      constructor() {
+        throw new DOMException("denied", "SecurityError");
+      }
+    },
+  })) {
+    test(`${why}: the work is done, and its caller has the outcome`, async () => {
+      Object.assign(globalThis, { BroadcastChannel: channel });
+      try {
+        assert.equal(await tab().once("order", PAYLOAD, async () => "done"), "done");
+        assert.deepEqual((await tab().peek("order"))?.status, "done");
+        await tab().settle("order");
+      } finally {
+        Object.assign(globalThis, { BroadcastChannel: real });
+      }
+    });
+  }
+});
+
+test("work that aborts and throws at once leaves no rejection that nobody handles", async () => {
+  const stray: unknown[] = [];
+  const seen = (error: unknown) => void stray.push(error);
+  process.on("unhandledRejection", seen);
+  try {
+    const over = new AbortController();
+    const work = () => {
+      over.abort();
+      throw new Error("at once");
+    };
+    await assert.rejects(tab().once("order", PAYLOAD, work, { signal: over.signal }), { message: "at once" });
+    await setImmediate();
+    assert.deepEqual(stray, []);
+  } finally {
+    process.off("unhandledRejection", seen);
+  }
 });

@@ -209,6 +209,8 @@ async function carryOut<T>(
   const aborted = new Promise<never>((_, reject) => {
     abort = () => reject(signal.reason);
   });
+  // Work that aborts and throws at once is not raced with it.
+  aborted.catch(() => {});
   signal.addEventListener("abort", abort);
   const stop = () => {
     over = true;
