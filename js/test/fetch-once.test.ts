@@ -282,6 +282,25 @@ suite("an intent is over", () => {
     assert.equal(await tab().once("order", PAYLOAD, async () => "new"), "new");
   });
 
+  for (const how of ["in mid-work", "as soon as it is done"]) {
+    test(`settled ${how} while another tab waits: that one does not do the work again`, async () => {
+      const { work, began, open } = gated<string>();
+      const first = tab().once("order", PAYLOAD, work);
+      await began;
+      const waits = tab().once<string>("order", PAYLOAD, async () => assert.fail("it was done again"));
+      const told = waits.catch((error: OnceError) => [error.code, error.retryable]);
+      await until(() => clock.sleepers === 2);
+      if (how === "in mid-work") await tab().settle("order");
+      open("done");
+      assert.equal(await first, "done");
+      await tab().settle("order");
+      // It may just have seen the outcome before that was settled.
+      const outcome = await told;
+      if (outcome !== "done" || how === "in mid-work") assert.deepEqual(outcome, ["SETTLED", true]);
+      assert.equal(await tab().once("order", PAYLOAD, async () => "new"), "new");
+    });
+  }
+
   test("settled between the claim and the key, it begins again: no work goes by a key that is nowhere", async () => {
     let asked = 0;
     const meddled: Store = {
