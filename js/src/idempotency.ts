@@ -7,6 +7,7 @@ import { drive } from "./driver.js";
 import { IdempError } from "./errors.js";
 import { Lease } from "./lease.js";
 import { policyOf, type PolicyOptions } from "./policy.js";
+import { stopwatch, type Stopwatch } from "./stopwatch.js";
 import type { Store } from "./store.js";
 import type { LeaseToken, Policy } from "./token.js";
 
@@ -56,7 +57,7 @@ export class Idempotency {
     fingerprint: Fingerprint,
     policy: PolicyOptions = this.options,
   ): Promise<Decision> {
-    const asked = performance.now();
+    const asked = stopwatch();
     const call = machine.begin(slotKey(scope, key), fingerprint, this.policy(policy));
     const decision = await drive(this.store, call);
     return decision.type === "miss"
@@ -75,7 +76,7 @@ export class Idempotency {
     key: string,
     policy: PolicyOptions = this.options,
   ): Promise<Peeked | undefined> {
-    const asked = performance.now();
+    const asked = stopwatch();
     const call = machine.peek(slotKey(scope, key), this.policy(policy));
     const seen = await drive(this.store, call);
     return seen && { ...seen, lease: this.lease(seen.lease, asked) };
@@ -91,7 +92,7 @@ export class Idempotency {
     const read = readToken(token);
     const held = policy ? { ...read, policy: this.policy(policy) } : read;
     // What was left is counted from its granting, on a clock that is not here: so nothing is.
-    return this.lease({ token: held, published: null }, -Infinity);
+    return this.lease({ token: held, published: null }, () => Infinity);
   }
 
   /**
@@ -156,7 +157,7 @@ export class Idempotency {
     throw refusal("in-progress");
   }
 
-  private lease(held: machine.Held, asked: number): Lease {
+  private lease(held: machine.Held, asked: Stopwatch): Lease {
     return new Lease(held, asked, (held, verb) => drive(this.store, machine.say(held, verb)));
   }
 

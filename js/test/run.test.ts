@@ -140,6 +140,41 @@ suite("a lease", () => {
   });
 });
 
+suite("what remains of a lease", () => {
+  const lease = async () => {
+    const decision = await createIdempotency({ store: memoryStore() }).begin(SCOPE, "k", fingerprintOf(PAYLOAD));
+    assert.ok(decision.type === "miss");
+    return decision.lease;
+  };
+
+  test("is nothing after the machine slept, though its monotonic clock stood still", async (t) => {
+    const held = await lease();
+    assert.ok(held.remaining() > 50_000);
+    const asleep = Date.now() + 3_600_000;
+    t.mock.method(Date, "now", () => asleep);
+    assert.equal(held.remaining(), 0);
+  });
+
+  test("is not prolonged by a wall clock that is set back", async (t) => {
+    const held = await lease();
+    const before = held.remaining();
+    const back = Date.now() - 3_600_000;
+    t.mock.method(Date, "now", () => back);
+    assert.ok(held.remaining() <= before);
+  });
+
+  test("is nothing where the lease came from elsewhere, until it is renewed", async () => {
+    const store = memoryStore();
+    const idem = createIdempotency({ store });
+    const decision = await idem.begin(SCOPE, "k", fingerprintOf(PAYLOAD));
+    assert.ok(decision.type === "miss");
+    const resumed = idem.resume(decision.lease.token);
+    assert.equal(resumed.remaining(), 0);
+    await resumed.renew();
+    assert.ok(resumed.remaining() > 50_000);
+  });
+});
+
 suite("a store's promise", () => {
   test("of another kind than the platform's is awaited, too", async () => {
     const inner = memoryStore();
