@@ -27,13 +27,21 @@ const translated = tool("wasm2js", "-O", lowered).toString();
 write("without-wasm.js", translated, "export const memory: unknown;\n");
 
 // A memory that has grown is another buffer. WebAssembly empties the old one, what is translated
-// leaves it as it was: so the glue is to look at the buffer, and not at its length.
-const glue = readFileSync(join(small, "idemp_bg.js"), "utf8");
-const stale = "cachedUint8ArrayMemory0.byteLength === 0";
-if (glue.split(stale).length !== 2) throw new Error("wasm-bindgen writes its glue in another way now");
+// leaves it as it was, and the core may be started anew: so the glue is to look which buffer it is,
+// and not whether it is empty or detached. Else it reads the answer to an earlier question.
+const looks = {
+  "cachedUint8ArrayMemory0.byteLength === 0": "cachedUint8ArrayMemory0.buffer !== wasm.memory.buffer",
+  "cachedDataViewMemory0.buffer.detached === true || (cachedDataViewMemory0.buffer.detached === undefined && cachedDataViewMemory0.buffer !== wasm.memory.buffer)":
+    "cachedDataViewMemory0.buffer !== wasm.memory.buffer",
+};
+let glue = readFileSync(join(small, "idemp_bg.js"), "utf8");
+for (const [stale, fresh] of Object.entries(looks)) {
+  if (glue.split(stale).length !== 2) throw new Error("wasm-bindgen writes its glue in another way now");
+  glue = glue.replace(stale, fresh);
+}
 write(
   "glue.js",
-  glue.replace(stale, "cachedUint8ArrayMemory0.buffer !== wasm.memory.buffer"),
+  glue,
   `export function call(question: number, bytes: Uint8Array): Uint8Array<ArrayBuffer>;
 export function __wbg_set_wasm(exports: unknown): void;
 `,

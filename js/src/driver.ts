@@ -13,7 +13,8 @@ export async function drive<D>(store: Store, machine: Machine<D>): Promise<D> {
     let reply;
     try {
       reply = store.swap(step.ask);
-      if (reply instanceof Promise) reply = await reply;
+      // Not `instanceof`: pages replace `Promise` (zone.js), and a test runner has one of its own.
+      if ("then" in reply) reply = await reply;
     } catch (error) {
       if (!again || !(error instanceof StoreError) || error.code !== "STORE_UNAVAILABLE") throw error;
       again = false;

@@ -1,11 +1,13 @@
 import { fingerprintOf, type Fingerprint } from "./core/fingerprint.js";
 import * as machine from "./core/machine.js";
+import { core } from "./core/registry.js";
 import { slotKey, type Scope } from "./core/slot-key.js";
 import type { Decision, Peeked } from "./decision.js";
 import { drive } from "./driver.js";
 import { IdempError } from "./errors.js";
 import { Lease } from "./lease.js";
 import { policyOf, type PolicyOptions } from "./policy.js";
+import { stopwatch, type Stopwatch } from "./stopwatch.js";
 import type { Store } from "./store.js";
 import type { LeaseToken, Policy } from "./token.js";
 
@@ -55,7 +57,7 @@ export class Idempotency {
     fingerprint: Fingerprint,
     policy: PolicyOptions = this.options,
   ): Promise<Decision> {
-    const asked = performance.now();
+    const asked = stopwatch();
     const call = machine.begin(slotKey(scope, key), fingerprint, this.policy(policy));
     const decision = await drive(this.store, call);
     return decision.type === "miss"
@@ -74,7 +76,7 @@ export class Idempotency {
     key: string,
     policy: PolicyOptions = this.options,
   ): Promise<Peeked | undefined> {
-    const asked = performance.now();
+    const asked = stopwatch();
     const call = machine.peek(slotKey(scope, key), this.policy(policy));
     const seen = await drive(this.store, call);
     return seen && { ...seen, lease: this.lease(seen.lease, asked) };
@@ -90,7 +92,7 @@ export class Idempotency {
     const read = readToken(token);
     const held = policy ? { ...read, policy: this.policy(policy) } : read;
     // What was left is counted from its granting, on a clock that is not here: so nothing is.
-    return this.lease({ token: held, published: null }, -Infinity);
+    return this.lease({ token: held, published: null }, () => Infinity);
   }
 
   /**
@@ -112,10 +114,13 @@ export class Idempotency {
    * The whole of it: executes `work` once, and replays what it returned, through JSON.
    *
    * Its lease is kept alive while the work runs. If the work throws the key is released, and the
-   * same payload may try again.
+   * same payload may try again; but not if it ended the lease itself, or tried to. A value that the
+   * store fails to take is returned all the same; until the lease lapses nothing is executed again.
    *
    * @throws what `work` throws; as {@link begin}; IdempError CONFLICT, IN_PROGRESS, OUTCOME_UNKNOWN
-   * or EXPIRED where it is not executed and there is nothing to replay.
+   * or EXPIRED where it is not executed and there is nothing to replay, OUTCOME_UNREADABLE where what
+   * is stored is no JSON; TypeError where the value has no JSON form: it was done, and duplicates are
+   * told that its outcome is unknown.
    */
   async run<T>(
     scope: Scope,
@@ -134,15 +139,25 @@ export class Idempotency {
     } catch (error) {
       awake.stop();
       // The error of the work is the one to hear of; the lease lapses by itself.
-      await lease.release().catch(() => undefined);
+      if (!lease.ending) await lease.release().catch(() => undefined);
       throw error;
     }
     awake.stop();
-    await lease.finish(written(outcome));
-    return outcome;
+    let bytes: Uint8Array;
+    try {
+      bytes = written(outcome);
+    } catch (error) {
+      await lease.finishUnstorable();
+      throw error;
+    }
+    // It was done: its value is worth more than the word of the store.
+    const ended = await lease.finish(bytes).catch(() => undefined);
+    if (ended?.type !== "stale") return outcome;
+    if (ended.winner) return read(ended.winner.outcome) as T;
+    throw refusal("in-progress");
   }
 
-  private lease(held: machine.Held, asked: number): Lease {
+  private lease(held: machine.Held, asked: Stopwatch): Lease {
     return new Lease(held, asked, (held, verb) => drive(this.store, machine.say(held, verb)));
   }
 
@@ -173,7 +188,13 @@ function written(value: unknown): Uint8Array {
 }
 
 function read(outcome: Uint8Array): unknown {
-  return outcome.length === 0 ? undefined : JSON.parse(new TextDecoder().decode(outcome));
+  if (outcome.length === 0) return undefined;
+  try {
+    return JSON.parse(new TextDecoder().decode(outcome));
+  } catch {
+    // Its own error shows a part of the text.
+    throw new IdempError("OUTCOME_UNREADABLE", "the stored outcome is no JSON: `run` did not store it");
+  }
 }
 
 const REFUSALS = {
@@ -192,6 +213,7 @@ function refusal(type: keyof typeof REFUSALS): IdempError {
 const MAX_TOKEN = 8 * 1024;
 
 function readToken(text: string): LeaseToken {
+  core(); // where there is none, that is what is wrong
   try {
     if (text.length <= MAX_TOKEN) {
       const token = JSON.parse(text) as LeaseToken;
@@ -199,8 +221,9 @@ function readToken(text: string): LeaseToken {
       machine.say({ token, published: null }, { verb: "renew" }).start();
       return token;
     }
-  } catch {
-    // The text is not shown, since it may hold a token in part.
+  } catch (error) {
+    // A core that fails says nothing of the token. The text is not shown, since it may hold one in part.
+    if (!/^(Idemp|Syntax|Type|Range)Error$/.test((error as Error).name)) throw error;
   }
   throw new IdempError("TOKEN_INVALID", "this text is not a lease token");
 }

@@ -1,13 +1,18 @@
 import type { Replay } from "./decision.js";
 import type { LeaseReply, Held, Verb } from "./core/machine.js";
+import { stopwatch, type Stopwatch } from "./stopwatch.js";
 
 /** The right to execute, with a deadline. */
 export class Lease {
+  /** An end of it was asked for. Where that failed it may have happened all the same.
+   *  @internal */
+  ending = false;
+
   /** @internal */
   constructor(
     private held: Held,
-    /** The monotonic time before the question that told of the lease. */
-    private asked: number,
+    /** Since before the question that told of the lease. */
+    private asked: Stopwatch,
     private readonly say: (held: Held, verb: Verb) => Promise<LeaseReply>,
   ) {}
 
@@ -35,12 +40,12 @@ export class Lease {
     return JSON.stringify(this.held.token);
   }
 
-  /** Milliseconds until the lease lapses, by this machine's monotonic clock from before the
-   *  question was asked, less a twentieth of the lease. Check it right before an irreversible
-   *  effect. */
+  /** Milliseconds until the lease lapses, counted on this machine from before the question was
+   *  asked, by whichever of its clocks ran further, less a twentieth of the lease. Check it right
+   *  before an irreversible effect. */
   remaining(): number {
     const { lease_until, seen_at, policy } = this.held.token;
-    const left = lease_until - seen_at - (performance.now() - this.asked) - policy.lease_ms / 20;
+    const left = lease_until - seen_at - this.asked() - policy.lease_ms / 20;
     return Math.max(0, left);
   }
 
@@ -82,17 +87,21 @@ export class Lease {
   }
 
   private async end(verb: Verb): Promise<Ended> {
+    this.ending = true;
     const reply = await this.say(this.held, verb);
     return reply.type === "stale" ? reply : { type: "ended" };
   }
 
   private async goOn(verb: Verb): Promise<Renewed> {
-    const asked = performance.now();
+    const asked = stopwatch();
     const reply = await this.say(this.held, verb);
     if (reply.type === "stale") return reply;
     if (reply.type !== "held") return { type: "ceiling" };
-    this.held = reply.held;
-    this.asked = asked;
+    // A renewal and a publication may overtake each other on the way back.
+    if (reply.held.token.seen_at >= this.held.token.seen_at) {
+      this.held = reply.held;
+      this.asked = asked;
+    }
     return { type: "held" };
   }
 }

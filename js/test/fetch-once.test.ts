@@ -282,6 +282,25 @@ suite("an intent is over", () => {
     assert.equal(await tab().once("order", PAYLOAD, async () => "new"), "new");
   });
 
+  for (const how of ["in mid-work", "as soon as it is done"]) {
+    test(`settled ${how} while another tab waits: that one does not do the work again`, async () => {
+      const { work, began, open } = gated<string>();
+      const first = tab().once("order", PAYLOAD, work);
+      await began;
+      const waits = tab().once<string>("order", PAYLOAD, async () => assert.fail("it was done again"));
+      const told = waits.catch((error: OnceError) => [error.code, error.retryable]);
+      await until(() => clock.sleepers === 2);
+      if (how === "in mid-work") await tab().settle("order");
+      open("done");
+      assert.equal(await first, "done");
+      await tab().settle("order");
+      // It may just have seen the outcome before that was settled.
+      const outcome = await told;
+      if (outcome !== "done" || how === "in mid-work") assert.deepEqual(outcome, ["SETTLED", true]);
+      assert.equal(await tab().once("order", PAYLOAD, async () => "new"), "new");
+    });
+  }
+
   test("settled between the claim and the key, it begins again: no work goes by a key that is nowhere", async () => {
     let asked = 0;
     const meddled: Store = {
@@ -382,6 +401,13 @@ suite("a store that fails", () => {
     assert.equal(events.at(-1)?.type, "unstored");
   });
 
+  test("at the outcome, though it was stored: it stands, and nothing is sent with another key", async () => {
+    const broken = tab({ store: failing(3) });
+    await broken.once("order", PAYLOAD, async () => "first");
+    assert.equal(events.at(-1)?.type, "unstored");
+    assert.equal(await tab().once("order", PAYLOAD, async () => "second"), "first");
+  });
+
   test("an outcome without a JSON form is given, and the next call sends the same key", async () => {
     const key: string[] = [];
     const work = async (work: Work) => {
@@ -392,6 +418,25 @@ suite("a store that fails", () => {
     assert.equal(events.at(-1)?.type, "unstored");
     await tab().once("order", PAYLOAD, work);
     assert.equal(key[0], key[1]);
+  });
+
+  test("a note that is damaged is no vacancy, and its error shows nothing of it", async () => {
+    const real = TextEncoder.prototype.encode;
+    TextEncoder.prototype.encode = function (text) {
+      return real.call(this, text?.replace(/^\{"v":1,"key":/, "secret"));
+    };
+    try {
+      await assert.rejects(tab().once("order", PAYLOAD, () => Promise.reject(new Error("no"))));
+    } finally {
+      TextEncoder.prototype.encode = real;
+    }
+    for (const ask of [() => tab().once("order", PAYLOAD, () => assert.fail("it started")), () => tab().peek("order")]) {
+      await assert.rejects(ask(), (error: Error) => {
+        assert.equal(error.name, "TypeError");
+        assert.doesNotMatch(inspect(error), /secr/);
+        return true;
+      });
+    }
   });
 
   test("a record of a newer version is no vacancy", async () => {
@@ -658,4 +703,45 @@ suite("client.fetch", () => {
     assert.equal(came.length, 2);
     assert.equal(came[0]![1], came[1]![1]);
   });
+});
+
+suite("a page that is refused a BroadcastChannel", () => {
+  const real = globalThis.BroadcastChannel;
+  for (const [why, channel] of Object.entries({
+    missing: undefined,
+    "refused, as where site data is blocked": class {
+      constructor() {
+        throw new DOMException("denied", "SecurityError");
+      }
+    },
+  })) {
+    test(`${why}: the work is done, and its caller has the outcome`, async () => {
+      Object.assign(globalThis, { BroadcastChannel: channel });
+      try {
+        assert.equal(await tab().once("order", PAYLOAD, async () => "done"), "done");
+        assert.deepEqual((await tab().peek("order"))?.status, "done");
+        await tab().settle("order");
+      } finally {
+        Object.assign(globalThis, { BroadcastChannel: real });
+      }
+    });
+  }
+});
+
+test("work that aborts and throws at once leaves no rejection that nobody handles", async () => {
+  const stray: unknown[] = [];
+  const seen = (error: unknown) => void stray.push(error);
+  process.on("unhandledRejection", seen);
+  try {
+    const over = new AbortController();
+    const work = () => {
+      over.abort();
+      throw new Error("at once");
+    };
+    await assert.rejects(tab().once("order", PAYLOAD, work, { signal: over.signal }), { message: "at once" });
+    await setImmediate();
+    assert.deepEqual(stray, []);
+  } finally {
+    process.off("unhandledRejection", seen);
+  }
 });

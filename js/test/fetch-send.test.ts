@@ -58,6 +58,14 @@ suite("sending with a key", () => {
     });
   }
 
+  test("409 whose body breaks off: it is no refusal, and goes out again", async () => {
+    const acts: Act[] = ["cut-409", { status: 200, body: "ok" }];
+    const { status, came, attempts } = await sent(acts, POST);
+    assert.equal(status, 200);
+    assert.equal(came.length, 2);
+    assert.equal(attempts[0]!.verdict, "unanswered");
+  });
+
   for (const [why, act] of Object.entries<Act>({
     "400": json(400, { code: "IDEMPOTENCY_KEY_INVALID" }),
     "401": { status: 401 },

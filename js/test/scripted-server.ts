@@ -16,6 +16,8 @@ export type Act =
   | "drop"
   /** Breaks the connection in the middle of the body. */
   | "cut"
+  /** The same, of a 409. */
+  | "cut-409"
   /** Never answers. */
   | "hang";
 
@@ -33,8 +35,8 @@ export async function scriptedServer(...acts: Act[]) {
     const act = acts.shift() ?? { status: 200, body: "ok" };
     if (act === "hang") return;
     if (act === "drop") return void request.socket.destroy();
-    if (act === "cut") {
-      response.writeHead(200, { "content-length": "100" });
+    if (act === "cut" || act === "cut-409") {
+      response.writeHead(act === "cut" ? 200 : 409, { "content-length": "100" });
       return void response.write("half", () => request.socket.destroy());
     }
     response.writeHead(act.status, act.headers ?? {}).end(act.body);

@@ -84,8 +84,9 @@ export interface Client {
    * A work that sends with {@link Work.fetch} is sent again as the client's retry options say.
    * `T` has a JSON form: others get what `JSON.parse` makes of it.
    *
-   * @throws ConflictError where the intent is at work or done with another payload; StoreError,
-   *   where nothing was sent; the signal's reason; whatever the work throws.
+   * @throws ConflictError where the intent is at work or done with another payload; OnceError
+   *   `SETTLED`, where what it waited for was settled or refused meanwhile: nothing was sent again;
+   *   StoreError, where nothing was sent; the signal's reason; whatever the work throws.
    */
   once<T>(
     intent: Intent,

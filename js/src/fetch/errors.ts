@@ -11,6 +11,7 @@ export type OnceErrorCode =
   | "SERVER_FAILED"
   | "BUSY"
   | "REFUSED"
+  | "SETTLED"
   | "CLOSED";
 
 /** What the server answered, where an error comes from an answer. */
@@ -119,5 +120,6 @@ const MESSAGES: Record<OnceErrorCode, string> = {
   BUSY: `the server is busy and did nothing${AGAIN}`,
   REFUSED: "the server refused it and did nothing; mend it and call again",
   WINDOW_OVER: `the server no longer knows the key${CHECK}`,
+  SETTLED: "it was settled, or refused, while this call waited for it; call again to start anew",
   CLOSED: "the client is closed",
 };

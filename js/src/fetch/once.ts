@@ -1,10 +1,11 @@
 import type { Fingerprint } from "../core/fingerprint.js";
 import type { Scope } from "../core/slot-key.js";
+import type { Decision } from "../decision.js";
 import type { Idempotency } from "../idempotency.js";
 import type { PolicyOptions } from "../policy.js";
 import type { Lease } from "../lease.js";
 import type { Clock } from "./clock.js";
-import { ConflictError, RefusedError, UnknownOutcomeError } from "./errors.js";
+import { ConflictError, OnceError, RefusedError, UnknownOutcomeError } from "./errors.js";
 import { taken } from "./locks.js";
 import { freshKey, read, written, type Note } from "./record.js";
 import type { RetryRules } from "./retry.js";
@@ -70,10 +71,17 @@ export async function once<T>(
     return new ConflictError("CONFLICT", false);
   };
   signal.throwIfAborted();
+  /** The key of the attempt that this call waits for. */
+  let awaited: string | undefined;
+  const waits = (known: Note | undefined) => {
+    if (known && !known.done) awaited = known.key;
+  };
   let free = await taken(id);
   if (free === undefined) {
     // Somebody is at work. Another payload need not wait to be told.
-    if (await contradicts(place, intended, fingerprint, policy)) throw conflict();
+    const ahead = await owner(place, intended, fingerprint, policy);
+    if (ahead?.type === "conflict") throw conflict();
+    if (ahead?.type === "in-progress") waits(read(ahead.other.published));
     free = await taken(id, signal);
   }
   // From here on: what wakes after the question was put is not missed.
@@ -90,6 +98,11 @@ export async function once<T>(
           await lease.finish(NOTHING);
           continue;
         }
+        if (!earlier && awaited) {
+          // What it waited for was ended by somebody: to do it again is nobody's wish yet.
+          await lease.forget();
+          throw new OnceError("SETTLED", true);
+        }
         const note = earlier ?? (await noted(lease, { key: freshKey(), at: clock.now() }));
         if (!note) continue;
         tell({ type: earlier ? "resumed" : "started", attempt: lease.attempt });
@@ -101,6 +114,7 @@ export async function once<T>(
           tell({ type: "joined" });
           return known.data as T;
         }
+        waits(known);
         if (free) {
           // Its owner would have the lock if it lived: what it held is free for the next attempt.
           const left = await idem.peek(scope, key, policy);
@@ -154,21 +168,21 @@ export function isOver(known: Note, clock: Clock, expiry: number): boolean {
   return known.done || clock.now() - known.at >= expiry;
 }
 
-/** Whether an owner who lives was begun with another payload. */
-async function contradicts(
+/** What an owner who lives makes of this payload; `undefined` where there is none. */
+async function owner(
   { idem }: Place,
   { scope, key }: Intended,
   fingerprint: Fingerprint,
   policy: PolicyOptions,
-): Promise<boolean> {
-  if (!(await idem.peek(scope, key, policy))?.live) return false;
+): Promise<Decision | undefined> {
+  if (!(await idem.peek(scope, key, policy))?.live) return undefined;
   const decision = await idem.begin(scope, key, fingerprint, policy);
   if (decision.type === "miss") {
     // The owner ended between the two questions, and this one is not to be the next.
     const { lease } = decision;
     await (lease.published ? lease.release() : lease.forget());
   }
-  return decision.type === "conflict";
+  return decision;
 }
 
 /** Leaves the key on the slot, before anything is sent; `undefined` where the lease is lost. */
@@ -209,6 +223,8 @@ async function carryOut<T>(
   const aborted = new Promise<never>((_, reject) => {
     abort = () => reject(signal.reason);
   });
+  // Work that aborts and throws at once is not raced with it.
+  aborted.catch(() => {});
   signal.addEventListener("abort", abort);
   const stop = () => {
     over = true;
@@ -252,13 +268,16 @@ async function carryOut<T>(
     throw error;
   }
   stop();
+  let asked = false;
   try {
     const outcome = written({ key, at, done: true, data });
+    asked = true;
     await inTurn(() => idem.resume(lease.token, policies(expiry).active).publish(outcome));
     tell({ type: "finished" });
   } catch (error) {
-    // It is done, and the caller shall have it. The next call sends the same key.
-    await inTurn(() => lease.release()).catch(() => {});
+    // It is done, and the caller shall have it. Whether it is stored is not known, and a release
+    // would make it an outcome that is over: so the lease lapses, and the next call sends the same key.
+    if (!asked) await inTurn(() => lease.release()).catch(() => {});
     tell({ type: "unstored", error });
   }
   wakes.wake(id);

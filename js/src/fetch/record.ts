@@ -22,7 +22,13 @@ export function written(note: Note): Uint8Array {
  *  @throws TypeError where it is something else: another version of this package wrote it. */
 export function read(bytes: Uint8Array | undefined): Note | undefined {
   if (bytes === undefined || bytes.length === 0) return undefined;
-  const note = JSON.parse(new TextDecoder().decode(bytes));
+  let note;
+  try {
+    note = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    // Its own error shows a part of the text.
+    throw new TypeError("the record of an intent is damaged; settle it once it is known what came of it");
+  }
   if (note?.v !== VERSION) throw new TypeError("an intent was recorded by a newer version of idemp");
   return note;
 }

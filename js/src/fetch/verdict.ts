@@ -7,7 +7,7 @@
  * | `answer` | 1xx to 3xx | no | yes |
  * | `in-progress` | 409 `IDEMPOTENCY_IN_PROGRESS` or `IN_PROGRESS`, or with a `Retry-After` | yes | yes |
  * | `busy` | 425, 429 | yes | no |
- * | `unanswered` | 408, 502, 503, 504 | yes | yes |
+ * | `unanswered` | 408, 502, 503, 504; 409, 412 and 422 whose body breaks off | yes | yes |
  * | `failed` | other 5xx | no | yes |
  * | `unknown` | 409 `IDEMPOTENCY_OUTCOME_UNKNOWN` | no | yes |
  * | `expired` | 412 `IDEMPOTENCY_KEY_EXPIRED` | no | yes |
@@ -33,7 +33,8 @@ export async function judge(response: Response): Promise<Verdict> {
   if (status === 408 || (status > 501 && status < 505)) return "unanswered";
   if (status >= 500) return "failed";
   if (status !== 409 && status !== 412 && status !== 422) return "refused";
-  const { code } = await detailsOf(response.clone());
+  const { code, broken } = await detailsOf(response.clone());
+  if (broken) return "unanswered";
   const later = status === 409 && response.headers.has("retry-after");
   return BY_CODE[code ?? ""] ?? (later ? "in-progress" : "refused");
 }
@@ -67,13 +68,17 @@ export interface Details {
   readonly body: unknown;
   readonly code: string | undefined;
   readonly requestId: string | undefined;
+  /** The connection broke before all of it was there: what it says is not known. */
+  readonly broken: boolean;
 }
 
 /** Reads the body of an error. */
 export async function detailsOf(response: Response): Promise<Details> {
   let body: unknown;
+  let broken = true;
   try {
     body = await response.text();
+    broken = false;
     body = JSON.parse(body as string);
   } catch {
     // Text of another kind, or a connection that broke: the status stands.
@@ -81,6 +86,7 @@ export async function detailsOf(response: Response): Promise<Details> {
   const { code, requestId } = Object(body) as Record<string, unknown>;
   return {
     body,
+    broken,
     code: typeof code === "string" ? code : undefined,
     requestId:
       typeof requestId === "string" ? requestId : (response.headers.get("x-request-id") ?? undefined),

@@ -65,7 +65,13 @@ interface Message {
 
 function opened(tell?: (message: Message) => void): BroadcastChannel | undefined {
   if (typeof BroadcastChannel !== "function") return undefined;
-  const channel = new BroadcastChannel("idemp");
+  let channel;
+  try {
+    channel = new BroadcastChannel("idemp");
+  } catch {
+    // Refused, such as where site data is blocked. Who waits looks by himself.
+    return undefined;
+  }
   if (tell) channel.onmessage = ({ data }) => tell(data);
   return channel;
 }

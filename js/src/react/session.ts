@@ -63,7 +63,9 @@ export class Session<T> {
       const data = await this.client.once(this.intent, doing.payload, work, { signal });
       shown = { status: "success", data };
     } catch (error) {
-      shown = run.waiting.signal.aborted ? IDLE : { status: "error", error };
+      // What it only waited for, somebody settled.
+      const settled = (error as { code?: unknown } | undefined)?.code === "SETTLED";
+      shown = settled || run.waiting.signal.aborted ? IDLE : { status: "error", error };
     }
     // It was settled meanwhile: what came of it is nobody's concern.
     if (this.#run !== run) return;

@@ -1,0 +1,218 @@
+import "../src/core/inline.js";
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+
+import { StoreError } from "../src/errors.js";
+import { fingerprintOf } from "../src/core/fingerprint.js";
+import { createIdempotency } from "../src/idempotency.js";
+import type { Lease } from "../src/lease.js";
+import type { Store, Swap, Swapped } from "../src/store.js";
+import { memoryStore } from "../src/stores/memory.js";
+
+const SCOPE = ["ada"];
+const PAYLOAD = { amount: 5 };
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+/** Runs work that never ran before. */
+const never = () => assert.fail("it ran again");
+
+/** The store, and a switch: while it is off every answer is lost, and nothing is done. */
+function switched(inner: Store = memoryStore()): Store & { down: boolean } {
+  return {
+    down: false,
+    async swap(swap) {
+      if (this.down) throw new StoreError("STORE_UNAVAILABLE");
+      return inner.swap(swap);
+    },
+  };
+}
+
+suite("run", () => {
+  test("the work is done once, and every repetition has its value", async () => {
+    const idem = createIdempotency({ store: memoryStore() });
+    assert.deepEqual(await idem.run(SCOPE, "k", PAYLOAD, () => ({ id: 7 })), { id: 7 });
+    assert.deepEqual(await idem.run(SCOPE, "k", PAYLOAD, never), { id: 7 });
+    await assert.rejects(idem.run(SCOPE, "k", { amount: 6 }, never), { code: "CONFLICT" });
+  });
+
+  test("a value that cannot be stored since the store is down is given all the same", async () => {
+    const store = switched();
+    const idem = createIdempotency({ store });
+    const value = await idem.run(SCOPE, "k", PAYLOAD, () => {
+      store.down = true;
+      return "done";
+    });
+    assert.equal(value, "done");
+    store.down = false;
+    await assert.rejects(idem.run(SCOPE, "k", PAYLOAD, never), { code: "IN_PROGRESS" });
+  });
+
+  test("a value without a JSON form: it was done, and it is not done again when the lease lapses", async () => {
+    let now = 1_700_000_000_000;
+    const idem = createIdempotency({ store: memoryStore({ now: () => now }) });
+    await assert.rejects(idem.run(SCOPE, "k", PAYLOAD, () => 5n), TypeError);
+    now += 3_600_000;
+    await assert.rejects(idem.run(SCOPE, "k", PAYLOAD, never), { code: "OUTCOME_UNKNOWN" });
+  });
+
+  test("a late owner has the outcome of the winner, or is told that somebody is at work", async () => {
+    let now = 1_700_000_000_000;
+    const store = memoryStore({ now: () => now });
+    const idem = createIdempotency({ store });
+    const late = idem.run(SCOPE, "k", PAYLOAD, async () => {
+      now += 3_600_000;
+      assert.equal(await idem.run(SCOPE, "k", PAYLOAD, () => "winner"), "winner");
+      return "late";
+    });
+    assert.equal(await late, "winner");
+    const superseded = idem.run(SCOPE, "l", PAYLOAD, async () => {
+      now += 3_600_000;
+      const { type } = await idem.begin(SCOPE, "l", fingerprintOf(PAYLOAD));
+      assert.equal(type, "miss");
+      return "late";
+    });
+    await assert.rejects(superseded, { code: "IN_PROGRESS" });
+  });
+
+  for (const verb of ["finish", "finishUnstorable", "abandon"] as const) {
+    test(`where the work failed in ${verb} nothing is released: it may be done`, async () => {
+      const store = switched();
+      const idem = createIdempotency({ store });
+      const work = async (lease: Lease) => {
+        store.down = true;
+        try {
+          await (verb === "finish" ? lease.finish(bytes('"done"')) : lease[verb]());
+        } finally {
+          store.down = false;
+        }
+      };
+      await assert.rejects(idem.run(SCOPE, "k", PAYLOAD, work), StoreError);
+      await assert.rejects(idem.run(SCOPE, "k", PAYLOAD, never), { code: "IN_PROGRESS" });
+    });
+  }
+
+  test("where the work throws the key is free for the same payload", async () => {
+    const idem = createIdempotency({ store: memoryStore() });
+    const failed = new Error("no");
+    await assert.rejects(idem.run(SCOPE, "k", PAYLOAD, () => Promise.reject(failed)), failed);
+    assert.equal(await idem.run(SCOPE, "k", PAYLOAD, (lease) => lease.attempt), 2);
+  });
+
+  test("a stored outcome that is no JSON is an error that shows nothing of it", async () => {
+    const idem = createIdempotency({ store: memoryStore() });
+    const decision = await idem.begin(SCOPE, "k", fingerprintOf(PAYLOAD));
+    assert.equal(decision.type, "miss");
+    if (decision.type === "miss") await decision.lease.finish(bytes("secret"));
+    await assert.rejects(idem.run(SCOPE, "k", PAYLOAD, never), (error: Error & { code: string }) => {
+      assert.equal(error.code, "OUTCOME_UNREADABLE");
+      assert.doesNotMatch(`${error} ${error.cause}`, /secr/);
+      return true;
+    });
+  });
+});
+
+suite("a lease", () => {
+  test("an answer that was overtaken takes nothing back", async () => {
+    let now = 1_700_000_000_000;
+    const inner = memoryStore({ now: () => now });
+    let held: Promise<void> | undefined;
+    const store: Store = {
+      async swap(swap: Swap): Promise<Swapped> {
+        const swapped = inner.swap(swap);
+        now++;
+        await held;
+        return swapped;
+      },
+    };
+    const decision = await createIdempotency({ store }).begin(SCOPE, "k", fingerprintOf(PAYLOAD));
+    assert.ok(decision.type === "miss");
+    const { lease } = decision;
+    let answer!: () => void;
+    held = new Promise((resolve) => (answer = resolve));
+    const renewed = lease.renew();
+    held = undefined;
+    await lease.publish(bytes("task"));
+    const token = lease.token;
+    answer();
+    await renewed;
+    assert.deepEqual(lease.published, bytes("task"));
+    assert.equal(lease.token, token);
+  });
+});
+
+suite("what remains of a lease", () => {
+  const lease = async () => {
+    const decision = await createIdempotency({ store: memoryStore() }).begin(SCOPE, "k", fingerprintOf(PAYLOAD));
+    assert.ok(decision.type === "miss");
+    return decision.lease;
+  };
+
+  test("is nothing after the machine slept, though its monotonic clock stood still", async (t) => {
+    const held = await lease();
+    assert.ok(held.remaining() > 50_000);
+    const asleep = Date.now() + 3_600_000;
+    t.mock.method(Date, "now", () => asleep);
+    assert.equal(held.remaining(), 0);
+  });
+
+  test("is not prolonged by a wall clock that is set back", async (t) => {
+    const held = await lease();
+    const before = held.remaining();
+    const back = Date.now() - 3_600_000;
+    t.mock.method(Date, "now", () => back);
+    assert.ok(held.remaining() <= before);
+  });
+
+  test("is nothing where the lease came from elsewhere, until it is renewed", async () => {
+    const store = memoryStore();
+    const idem = createIdempotency({ store });
+    const decision = await idem.begin(SCOPE, "k", fingerprintOf(PAYLOAD));
+    assert.ok(decision.type === "miss");
+    const resumed = idem.resume(decision.lease.token);
+    assert.equal(resumed.remaining(), 0);
+    await resumed.renew();
+    assert.ok(resumed.remaining() > 50_000);
+  });
+});
+
+suite("a store's promise", () => {
+  test("of another kind than the platform's is awaited, too", async () => {
+    const inner = memoryStore();
+    const store: Store = {
+      swap: (swap) => {
+        const promise = Promise.resolve(inner.swap(swap));
+        return { then: promise.then.bind(promise) } as Promise<Swapped>;
+      },
+    };
+    const idem = createIdempotency({ store });
+    assert.equal(await idem.run(SCOPE, "k", PAYLOAD, () => 1), 1);
+    assert.equal(await idem.run(SCOPE, "k", PAYLOAD, never), 1);
+  });
+});
+
+suite("a token", () => {
+  const text = async () => {
+    const decision = await createIdempotency({ store: memoryStore() }).begin(SCOPE, "k", fingerprintOf(PAYLOAD));
+    assert.ok(decision.type === "miss");
+    return decision.lease.token;
+  };
+
+  test("is not called invalid where it is the core that fails", async () => {
+    const token = await text();
+    const { core, useCore } = await import("../src/core/registry.js");
+    const working = core();
+    const idem = createIdempotency({ store: memoryStore() });
+    const trap = new WebAssembly.RuntimeError("unreachable");
+    useCore(() => () => {
+      throw trap;
+    });
+    try {
+      assert.throws(() => idem.resume(token), trap);
+    } finally {
+      useCore(() => working);
+    }
+    for (const wrong of ["", "null", "{}", token.slice(1), token.replace(/"rev":"../, '"rev":"zz')]) {
+      assert.throws(() => idem.resume(wrong), { code: "TOKEN_INVALID" });
+    }
+  });
+});
