@@ -4,6 +4,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
 
+import { canonicalize, fingerprintBytes } from "../src/core/fingerprint.js";
+import { initialize } from "../src/core/initialize.js";
+import "../src/core/without-wasm.js";
+
 // What engines have since 2023, and Node 20 has not.
 if (!("detached" in ArrayBuffer.prototype)) {
   Object.defineProperty(ArrayBuffer.prototype, "detached", {
@@ -18,10 +22,6 @@ if (!("detached" in ArrayBuffer.prototype)) {
     },
   });
 }
-
-await import("../src/core/without-wasm.js");
-const { canonicalize, fingerprintBytes } = await import("../src/core/fingerprint.js");
-const { initialize } = await import("../src/core/initialize.js");
 
 const sizes = [3, 20, 3_000_000, 20, 12_000_000, 3];
 

@@ -4,6 +4,7 @@ import { suite, test } from "node:test";
 
 import { StoreError } from "../src/errors.js";
 import { fingerprintOf } from "../src/core/fingerprint.js";
+import { core, useCore } from "../src/core/registry.js";
 import { createIdempotency } from "../src/idempotency.js";
 import type { Lease } from "../src/lease.js";
 import type { Store, Swap, Swapped } from "../src/store.js";
@@ -160,7 +161,7 @@ suite("what remains of a lease", () => {
     const before = held.remaining();
     const back = Date.now() - 3_600_000;
     t.mock.method(Date, "now", () => back);
-    assert.ok(held.remaining() <= before);
+    assert.ok(held.remaining() <= before + 1, "save for the fraction that the wall clock does not tell");
   });
 
   test("is nothing where the lease came from elsewhere, until it is renewed", async () => {
@@ -199,7 +200,6 @@ suite("a token", () => {
 
   test("is not called invalid where it is the core that fails", async () => {
     const token = await text();
-    const { core, useCore } = await import("../src/core/registry.js");
     const working = core();
     const idem = createIdempotency({ store: memoryStore() });
     const trap = new WebAssembly.RuntimeError("unreachable");

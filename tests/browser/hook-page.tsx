@@ -13,6 +13,8 @@ export interface HookPage {
   seen: Seen[];
   /** How often work began. */
   begun: number;
+  /** Who is signed in from now on. */
+  signIn(name: string): void;
   start(): Promise<void>;
   settle(): Promise<void>;
   /** How many wait for a lock. */
@@ -32,7 +34,8 @@ export interface Seen {
   readonly error: string | undefined;
 }
 
-const client = createClient({ user: "ada", retry: { base: 50, attempts: 8 } });
+let user = "ada";
+const client = createClient({ user: () => user, retry: { base: 50, attempts: 8 } });
 let root: Root | undefined;
 let shown: ReturnType<typeof useOnce> | undefined;
 
@@ -76,6 +79,7 @@ const api: HookPage = {
   },
   seen: [],
   begun: 0,
+  signIn: (name) => void (user = name),
   start: () => shown!.start(),
   settle: () => shown!.settle(),
   waiting: async () => (await navigator.locks.query()).pending!.length,

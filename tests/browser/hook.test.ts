@@ -212,6 +212,22 @@ suite("useOnce in Chromium, in strict mode", { timeout: 120_000 }, () => {
     assert.ok(!ids.includes(1));
   });
 
+  test("after another person signed in, nothing of the former one's is shown", async () => {
+    const it = intent();
+    const one = await tab();
+    await render(one, { intent: it });
+    await one.evaluate(() => api.start());
+    await shows(one, "success", 1);
+    await one.evaluate(() => {
+      api.signIn("grace");
+      api.seen.length = 0;
+    });
+    await render(one, { intent: it });
+    await shows(one, "idle");
+    const ids = await one.evaluate(() => api.seen.map(({ data }) => data?.id ?? null));
+    assert.ok(ids.every((id) => id === null), `${ids}`);
+  });
+
   test("not enabled, it looks at nothing and starts nothing", async () => {
     const it = intent();
     const one = await tab();

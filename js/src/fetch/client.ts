@@ -72,6 +72,9 @@ export interface FetchInit extends RequestInit {
 
 /** The client of a page: operations that happen once. */
 export interface Client {
+  /** Tells users apart, without telling who: a digest of who is signed in; `undefined` where nobody
+   *  is. */
+  readonly user: string | undefined;
   /**
    * Does the work of an intent once: the first call does it, and every other one, in this tab, in
    * another or after a reload, waits for its outcome and resolves with that, until the intent is
@@ -186,6 +189,14 @@ export function createClient(options: ClientOptions): Client {
   };
 
   const client: Client = {
+    get user() {
+      try {
+        return scoped().id;
+      } catch {
+        return undefined;
+      }
+    },
+
     async once(intent, payload, work, { signal, expiry: own } = {}) {
       const it = intended(intent);
       const end = either(closing.signal, signal);

@@ -50,7 +50,7 @@ export interface UsedOnce<T> extends Shown<T> {
  *
  * To mount looks, and starts nothing unless `auto` is set. To unmount ends what only waits for
  * another tab; work that has begun goes on, and its outcome is there for the next mount. A change of
- * the intent shows nothing of the former one.
+ * the intent, or of the user, shows nothing of the former one: render anew when another one signs in.
  */
 export function useOnce<T>(intent: Intent, options: UseOnceOptions<T>): UsedOnce<T> {
   const { payload, work, auto = false, enabled = true } = options;
@@ -59,7 +59,8 @@ export function useOnce<T>(intent: Intent, options: UseOnceOptions<T>): UsedOnce
   if (client === undefined) throw new Error("useOnce: give it a client, or wrap the page in IdempProvider");
   const name = JSON.stringify(intent);
   const doing = enabled ? { payload, work, auto } : undefined;
-  const session = useMemo(() => new Session<T>(client, JSON.parse(name), doing), [client, name]);
+  const { user } = client;
+  const session = useMemo(() => new Session<T>(client, JSON.parse(name), doing), [client, user, name]);
   // Declared before the subscription's own effect, which may start the work.
   useEffect(() => {
     session.doing = doing;
