@@ -80,6 +80,8 @@ export class Out {
 
   /** A time or a span in milliseconds, or a fence. */
   number(value: number | bigint): this {
+    // Wrapped, a time before 1970 would be one at which everything is gone.
+    if (value < 0) throw new RangeError("a time, a span or a fence is not negative");
     this.view.setBigUint64(this.room(8), BigInt(value));
     return this;
   }
@@ -95,6 +97,7 @@ export class Out {
   }
 
   framed(bytes: Uint8Array): this {
+    if (bytes.length > 0xffff) throw new RangeError("longer than what has its length in 16 bits");
     return this.short(bytes.length).raw(bytes);
   }
 

@@ -1,0 +1,27 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Out, fromHex, toHex } from "../src/core/bytes.js";
+
+test("what does not fit is refused, and never wrapped", () => {
+  assert.throws(() => new Out().number(-1), RangeError);
+  assert.throws(() => new Out().number(-1n), RangeError);
+  assert.throws(() => new Out().number(0.5), RangeError);
+  assert.throws(() => new Out().number(Number.NaN), RangeError);
+  assert.throws(() => new Out().framed(new Uint8Array(65_536)), RangeError);
+  assert.equal(toHex(new Out().number(2 ** 53).done()), "0020000000000000");
+});
+
+test("two that are written at the same time do not mix", () => {
+  const first = new Out().byte(1);
+  const second = new Out().byte(2);
+  assert.equal(toHex(second.byte(3).done()), "0203");
+  assert.equal(toHex(first.byte(4).done()), "0104");
+  const kept = new Out().byte(5).done();
+  new Out().byte(6).done();
+  assert.equal(toHex(kept), "05");
+});
+
+test("hex is read where it is hex in lower case", () => {
+  assert.deepEqual(fromHex("00ff7a"), Uint8Array.of(0, 255, 122));
+  for (const text of ["0", "0g", "FF", " 0", "0\u00e9", "é0"]) assert.equal(fromHex(text), undefined, text);
+});
