@@ -133,13 +133,9 @@ impl Fingerprint {
 
     /// What is hashed for [`Fingerprint::of_json`], behind `before`.
     pub(crate) fn preimage_of_json(body: &[u8], before: &[u8]) -> Vec<u8> {
-        let mut preimage = Vec::with_capacity(before.len() + 8 + body.len());
-        preimage.extend_from_slice(before);
-        let start = Self::start(Kind::Exact);
-        let form = canonical::canonicalize_into(body, NumberMode::Exact, &start, |part| {
-            preimage.extend_from_slice(part)
-        });
-        match form {
+        let head = [before, &Self::start(Kind::Exact)].concat();
+        let mut preimage = Vec::with_capacity(head.len() + body.len());
+        match canonical::append(body, &head, &mut preimage) {
             Ok(()) => preimage,
             Err(_) => Self::preimage_of_bytes(body, before),
         }

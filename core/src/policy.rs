@@ -28,13 +28,13 @@ use crate::time::Millis;
 pub struct Policy {
     pub(crate) usage: Usage,
     #[serde(rename = "retention_ms")]
-    retention: Millis,
+    pub(crate) retention: Millis,
     #[serde(rename = "lease_ms")]
-    lease: Millis,
+    pub(crate) lease: Millis,
     #[serde(rename = "ceiling_ms")]
-    ceiling: Millis,
+    pub(crate) ceiling: Millis,
     #[serde(rename = "tombstone_ms")]
-    tombstone: Millis,
+    pub(crate) tombstone: Millis,
     pub(crate) lapse: Lapse,
 }
 
@@ -101,6 +101,7 @@ impl Policy {
     pub const DEFAULT_CEILING: Duration = Duration::from_secs(3600);
     /// The longest duration accepted: 100 years of 365 days.
     pub const MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+    const MAX_MILLIS: Millis = Millis::of_secs(Self::MAX.as_secs());
     /// The environment variable that [`Policy::replay_from_env`] reads.
     pub const TTL_VARIABLE: &'static str = "IDEMPOTENCY_TTL_HOURS";
 
@@ -196,7 +197,7 @@ impl Policy {
             if span.is_zero() && name != "tombstone" {
                 return Err(PolicyError::TooShort { name });
             }
-            if span > Self::MAX.into() {
+            if span > Self::MAX_MILLIS {
                 return Err(PolicyError::TooLong { name });
             }
         }
@@ -219,7 +220,8 @@ impl Policy {
 
     /// How long a store keeps what core puts: never shorter than a lease.
     pub(crate) fn keep(&self) -> Duration {
-        self.retention() + self.tombstone()
+        // Neither is longer than 100 years.
+        Millis::from(self.retention.count() + self.tombstone.count()).span()
     }
 }
 

@@ -62,19 +62,19 @@ pub(super) fn sort(
     orders: &mut Orders,
     pieces: &mut Vec<Piece>,
 ) -> Result<(), usize> {
-    if members.len() <= FEW {
+    if members.len() <= FEW && !cfg!(idemp_small) {
         let known = orders.place(members);
         if !known.sorts(members, names) && !known.learn(members, names) {
-            return Err(first_repeated(members, names));
+            sort_by_name(members, names);
+            return Err(first_repeated(members, names).unwrap_or_default());
         }
         let order = known.order[..members.len()].iter();
         pieces.extend(order.map(|&at| members[usize::from(at)].piece));
         return Ok(());
     }
     sort_by_name(members, names);
-    let ascends = |pair: &[Member]| names.compare(&pair[0], &pair[1]).is_lt();
-    if !members.windows(2).all(ascends) {
-        return Err(first_repeated(members, names));
+    if let Some(repeated) = first_repeated(members, names) {
+        return Err(repeated);
     }
     pieces.extend(members.iter().map(|member| member.piece));
     Ok(())
@@ -198,14 +198,13 @@ fn heap_sort<T>(items: &mut [T], less: impl Fn(&T, &T) -> bool) {
     }
 }
 
-#[cold]
-fn first_repeated(members: &mut [Member], names: Names<'_>) -> usize {
-    sort_by_name(members, names);
+/// The offset of the first member, in reading order, whose name came before. They are sorted.
+fn first_repeated(members: &[Member], names: Names<'_>) -> Option<usize> {
     let repeated = members
         .windows(2)
         .filter(|pair| names.compare(&pair[0], &pair[1]).is_eq())
         .map(|pair| pair[1].piece.start as usize);
-    repeated.min().unwrap_or_default()
+    repeated.min()
 }
 
 #[cfg(test)]

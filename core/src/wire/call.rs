@@ -53,6 +53,7 @@ impl Call {
     }
 
     /// Reads one that has, as [`Call::write`] wrote it.
+    #[inline(never)]
     pub(super) fn read_started(from: &mut Reader<'_>) -> Option<Self> {
         let mut call = Self::read(from)?;
         match &mut call {
@@ -75,6 +76,7 @@ impl Call {
         Some(call)
     }
 
+    #[inline(never)]
     fn write(&self, out: &mut Writer) {
         match self {
             Self::Begin(begin) => {
@@ -124,42 +126,48 @@ impl Call {
         fresh: Rev,
         out: &mut Writer,
     ) -> Result<(), Refused> {
-        let swap = match &mut self {
+        let asks = match &mut self {
             Self::Begin(begin) => next(begin, reply, fresh, out)?,
             Self::Lease(lease) => next(lease, reply, fresh, out)?,
             Self::Resolve(resolve) => next(resolve, reply, fresh, out)?,
             Self::Peek(peek) => next(peek, reply, fresh, out)?,
         };
-        if let Some(swap) = swap {
-            out.byte(0);
-            out.swap(&swap);
+        if asks {
             self.write(out);
         }
         Ok(())
     }
 }
 
-/// The question; or writes the answer. An error of the slot is the host's to throw.
+/// Writes the question, and says so; or writes the answer. An error of the slot is the host's to throw.
+#[inline(never)]
 fn next<T: Told>(
     machine: &mut impl Machine<Done = Result<T, SlotError>>,
     reply: Option<Swapped>,
     fresh: Rev,
     out: &mut Writer,
-) -> Result<Option<crate::slot::Swap>, Refused> {
+) -> Result<bool, Refused> {
     let step = match reply {
         None => machine.start(fresh),
         Some(reply) => machine.on_reply(reply, fresh),
     };
-    match step {
-        Step::Ask(swap) => Ok(Some(swap)),
-        Step::Done(done) => {
-            out.byte(1);
-            done?.tell(out);
-            Ok(None)
+    // By reference: what is moved is code to download.
+    match &step {
+        Step::Ask(swap) => {
+            out.byte(0);
+            out.swap(swap);
+            Ok(true)
         }
+        Step::Done(Ok(told)) => {
+            out.byte(1);
+            told.tell(out);
+            Ok(false)
+        }
+        Step::Done(Err(error)) => Err((*error).into()),
     }
 }
 
+#[inline(never)]
 fn verb(from: &mut Reader<'_>) -> Verb {
     match from.byte() {
         1 => Verb::Finish(from.body()),
@@ -176,6 +184,7 @@ fn verb(from: &mut Reader<'_>) -> Verb {
     }
 }
 
+#[inline(never)]
 fn write_verb(verb: &Verb, out: &mut Writer) {
     let (number, body) = match verb {
         Verb::Finish(outcome) => (1, Some(outcome)),
@@ -198,6 +207,7 @@ trait Told {
 }
 
 impl Told for Decision {
+    #[inline(never)]
     fn tell(&self, out: &mut Writer) {
         match self {
             Self::Miss(token) => {
@@ -229,6 +239,7 @@ impl Told for Replay {
 }
 
 impl Told for LeaseReply {
+    #[inline(never)]
     fn tell(&self, out: &mut Writer) {
         match self {
             Self::Held(token) => {
@@ -249,6 +260,7 @@ impl Told for LeaseReply {
 }
 
 impl Told for Resolved {
+    #[inline(never)]
     fn tell(&self, out: &mut Writer) {
         out.byte(match self {
             Self::Done => 1,
@@ -259,6 +271,7 @@ impl Told for Resolved {
 }
 
 impl Told for Option<Peeked> {
+    #[inline(never)]
     fn tell(&self, out: &mut Writer) {
         let Some(seen) = self else {
             return out.byte(0);

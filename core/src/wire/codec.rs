@@ -11,7 +11,7 @@ use crate::error::SlotError;
 use crate::fingerprint::Fingerprint;
 use crate::key::SlotKey;
 use crate::policy::{Lapse, Policy, Unchecked, Usage};
-use crate::slot::{Expect, Head, NewSlot, Owner, Put, Rev, Slot, Swap, Swapped, Verdict};
+use crate::slot::{Expect, Head, Owner, Put, Rev, Slot, Swap, Swapped, Verdict};
 use crate::time::{Millis, Timestamp, millis};
 use crate::token::{LeaseToken, Published};
 
@@ -231,6 +231,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn reply(&mut self) -> Swapped {
         Swapped {
             now: self.time(),
@@ -242,25 +243,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn expect(&mut self) -> Expect {
         if self.flag() {
             Expect::Rev(self.rev())
         } else {
             Expect::Vacant
         }
-    }
-
-    pub(super) fn put(&mut self) -> Put {
-        if !self.flag() {
-            return Put::Remove;
-        }
-        Put::Slot(NewSlot {
-            rev: self.rev(),
-            lease_for: self.span(),
-            keep_for: self.span(),
-            head: self.head(),
-            body: self.body(),
-        })
     }
 }
 
@@ -343,12 +332,12 @@ impl Writer {
         self.byte((policy.usage() == Usage::WhileActive).into());
         self.lapse(policy.lapse());
         for span in [
-            policy.retention(),
-            policy.lease(),
-            policy.ceiling(),
-            policy.tombstone(),
+            policy.retention,
+            policy.lease,
+            policy.ceiling,
+            policy.tombstone,
         ] {
-            self.span(span);
+            self.number(span.count());
         }
     }
 
@@ -374,6 +363,7 @@ impl Writer {
         }
     }
 
+    #[inline(never)]
     /// Without the name of the slot, which the host knows.
     pub(super) fn swap(&mut self, swap: &Swap) {
         match &swap.expect {

@@ -19,8 +19,9 @@
 //!           | 2 flag:while-active flag:fences retention {0 | 1 span}:lease,ceiling,tombstone -> policy
 //!           | 3 fresh call -> step
 //!           | 4 fresh reply machine -> step
-//!           | 5 now (0 | 1 lost-to) swap -> 0 won, removed | 1 lease-until gone-at won, put
-//!                                         | 2 lost to nothing | 3 lost to what lies there
+//!           | 5 now (0 | 1 rev lease-until gone-at) (0 vacant | 1 rev) (0 remove | 1 lease-for keep-for)
+//!                 -> 0 won, removed | 1 lease-until gone-at won, put | 2 lost to nothing
+//!                  | 3 lost to what lies there
 //!           | 6 JSON body -> fingerprint | 7 other body -> fingerprint
 //!           | 8 JSON body -> what 6 hashes, for a host that has a faster SHA-256
 //!           | 9 JSON text -> canonical form, numbers exact
@@ -58,19 +59,19 @@ use call::Call;
 use codec::{Reader, Writer};
 use sha2::{Digest, Sha256};
 
-use crate::canonical::{self, CanonicalError, CanonicalErrorKind, NumberMode};
+use crate::canonical::{self, CanonicalError, CanonicalErrorKind};
 use crate::error::SlotError;
 use crate::fingerprint::Fingerprint;
 use crate::key::{KeyError, SlotKey};
 use crate::policy::{Policy, PolicyBuilder, PolicyError, Usage};
-use crate::slot::{Rev, Slot, Swap, Swapped, Verdict};
+use crate::slot::{self, Defeat, Rev, Swapped};
 
 /// Answers any question: the number of a function, and what that takes. 1 and the answer comes
 /// back; or 0, the code of what is wrong in one byte, and a detail in eight: see [`Refused`].
 #[must_use]
 pub fn call(function: u8, question: &[u8]) -> Vec<u8> {
     let answer = match function {
-        1 => slot(question),
+        1 => name(question),
         2 => policy(question),
         3 => start(question),
         4 => on_reply(question),
@@ -173,11 +174,13 @@ impl From<CanonicalError> for Refused {
 type Answer = Result<Vec<u8>, Refused>;
 
 /// Checks the name of a slot: see [`SlotKey::from_bytes`]. Nothing out.
-fn slot(name: &[u8]) -> Answer {
+#[inline(never)]
+fn name(name: &[u8]) -> Answer {
     SlotKey::from_bytes(name)?;
     Ok(ANSWERED.to_vec())
 }
 
+#[inline(never)]
 fn policy(options: &[u8]) -> Answer {
     let mut from = Reader::new(options);
     let (usage, lapse, retention) = (from.usage(), from.lapse(), from.span());
@@ -202,6 +205,7 @@ fn policy(options: &[u8]) -> Answer {
     Ok(out.into_bytes())
 }
 
+#[inline(never)]
 fn start(question: &[u8]) -> Answer {
     let mut from = Reader::new(question);
     let fresh = from.rev();
@@ -210,6 +214,7 @@ fn start(question: &[u8]) -> Answer {
     step(call, None, fresh)
 }
 
+#[inline(never)]
 fn on_reply(question: &[u8]) -> Answer {
     let mut from = Reader::new(question);
     let fresh = from.rev();
@@ -219,6 +224,7 @@ fn on_reply(question: &[u8]) -> Answer {
     step(call, Some(reply), fresh)
 }
 
+#[inline(never)]
 fn step(call: Option<Call>, reply: Option<Swapped>, fresh: Rev) -> Answer {
     let mut out = Writer::new();
     call.ok_or(Refused::MALFORMED)?
@@ -226,30 +232,31 @@ fn step(call: Option<Call>, reply: Option<Swapped>, fresh: Rev) -> Answer {
     Ok(out.into_bytes())
 }
 
+#[inline(never)]
 fn apply(question: &[u8]) -> Answer {
     let mut from = Reader::new(question);
     let now = from.time();
-    let mut there: Option<Slot> = from.flag().then(|| from.slot());
-    let (expect, put) = (from.expect(), from.put());
+    let there = from.flag();
+    let there = there.then(|| (from.rev(), from.time(), from.time()));
+    let expect = from.expect();
+    let put = from.flag();
+    let put = put.then(|| (from.span(), from.span()));
     from.end()?;
-    // Any name will do: a swap is applied to the slot that it names.
-    let slot = SlotKey::from_bytes(b"\x01\0\x01ss")?;
-    let swap = Swap { slot, expect, put };
     let mut out = Writer::new();
-    match crate::slot::apply(&mut there, &swap, now).verdict {
-        Verdict::Lost(lies) => out.byte(if lies.is_none() { 2 } else { 3 }),
-        Verdict::Won => match there {
-            None => out.byte(0),
-            Some(slot) => {
-                out.byte(1);
-                out.time(slot.lease_until);
-                out.time(slot.gone_at);
-            }
-        },
+    match slot::compare(there, expect, put, now) {
+        Err(Defeat::ByNothing) => out.byte(2),
+        Err(Defeat::ByWhatLies) => out.byte(3),
+        Ok(_) if put.is_none() => out.byte(0),
+        Ok((lease_until, gone_at)) => {
+            out.byte(1);
+            out.time(lease_until);
+            out.time(gone_at);
+        }
     }
     Ok(out.into_bytes())
 }
 
+#[inline(never)]
 fn fingerprint(preimage: Vec<u8>) -> Vec<u8> {
     let digest = Sha256::digest(preimage);
     [&ANSWERED, &[Fingerprint::VERSION], &digest[..]].concat()
@@ -257,6 +264,7 @@ fn fingerprint(preimage: Vec<u8>) -> Vec<u8> {
 
 /// Only with exact numbers: floats would double what a page downloads.
 fn canonicalize(text: &[u8]) -> Answer {
-    let form = canonical::form(text, NumberMode::Exact)?;
-    Ok([&ANSWERED, &*form].concat())
+    let mut out = Vec::with_capacity(ANSWERED.len() + text.len());
+    canonical::append(text, &ANSWERED, &mut out)?;
+    Ok(out)
 }
