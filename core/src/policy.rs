@@ -188,13 +188,13 @@ impl Policy {
 
     fn checked(self) -> Result<Self, PolicyError> {
         let spans = [
-            ("retention", self.retention),
-            ("lease", self.lease),
-            ("ceiling", self.ceiling),
-            ("tombstone", self.tombstone),
+            ("retention", self.retention, 1),
+            ("lease", self.lease, 1),
+            ("ceiling", self.ceiling, 1),
+            ("tombstone", self.tombstone, 0),
         ];
-        for (name, span) in spans {
-            if span.is_zero() && name != "tombstone" {
+        for (name, span, least) in spans {
+            if span.count() < least {
                 return Err(PolicyError::TooShort { name });
             }
             if span > Self::MAX_MILLIS {
@@ -244,10 +244,10 @@ impl Default for Policy {
 #[must_use = "a policy is validated and made by `build`"]
 pub struct PolicyBuilder {
     usage: Usage,
-    retention: Duration,
-    lease: Option<Duration>,
-    ceiling: Option<Duration>,
-    tombstone: Option<Duration>,
+    retention: Millis,
+    lease: Option<Millis>,
+    ceiling: Option<Millis>,
+    tombstone: Option<Millis>,
     lapse: Lapse,
 }
 
@@ -255,7 +255,7 @@ impl PolicyBuilder {
     fn new(usage: Usage, retention: Duration) -> Self {
         Self {
             usage,
-            retention,
+            retention: retention.into(),
             lease: None,
             ceiling: None,
             tombstone: None,
@@ -266,20 +266,20 @@ impl PolicyBuilder {
     /// How long a lease lives without renewal: within this time a crashed owner's key becomes
     /// decidable. At most the retention.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = Some(lease);
+        self.lease = Some(lease.into());
         self
     }
 
     /// How long a lease may live with all its renewals, from its grant. At least the lease.
     pub fn ceiling(mut self, ceiling: Duration) -> Self {
-        self.ceiling = Some(ceiling);
+        self.ceiling = Some(ceiling.into());
         self
     }
 
     /// Remember for this long after the retention that the key was used, and answer `Expired`
     /// instead of executing anew.
     pub fn tombstone(mut self, tombstone: Duration) -> Self {
-        self.tombstone = Some(tombstone);
+        self.tombstone = Some(tombstone.into());
         self
     }
 
@@ -296,26 +296,23 @@ impl PolicyBuilder {
     /// at odds with another.
     pub fn build(self) -> Result<Policy, PolicyError> {
         let longest_default = match self.usage {
-            Usage::Replay => Policy::DEFAULT_LEASE,
+            Usage::Replay => Millis::of_secs(Policy::DEFAULT_LEASE.as_secs()),
             Usage::WhileActive => self.retention,
         };
         let lease = self.lease.unwrap_or(longest_default.min(self.retention));
         let ceiling = self.ceiling.unwrap_or(match self.usage {
-            Usage::Replay => Policy::DEFAULT_CEILING.max(lease),
+            Usage::Replay => Millis::of_secs(Policy::DEFAULT_CEILING.as_secs()).max(lease),
             Usage::WhileActive => self.retention,
         });
-        if self
-            .tombstone
-            .is_some_and(|tombstone| Millis::from(tombstone).is_zero())
-        {
+        if self.tombstone.is_some_and(Millis::is_zero) {
             return Err(PolicyError::TooShort { name: "tombstone" });
         }
         let policy = Policy {
             usage: self.usage,
-            retention: self.retention.into(),
-            lease: lease.into(),
-            ceiling: ceiling.into(),
-            tombstone: self.tombstone.unwrap_or_default().into(),
+            retention: self.retention,
+            lease,
+            ceiling,
+            tombstone: self.tombstone.unwrap_or_default(),
             lapse: self.lapse,
         }
         .checked()?;

@@ -28,7 +28,8 @@ pub(super) struct Names<'a> {
 }
 
 impl Names<'_> {
-    #[inline(always)]
+    #[cfg_attr(not(idemp_small), inline(always))]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn compare(self, left: &Member, right: &Member) -> Ordering {
         match left.prefix.cmp(&right.prefix) {
             Ordering::Equal => self.compare_whole(left, right),
@@ -182,18 +183,17 @@ fn heap_sort<T>(items: &mut [T], less: impl Fn(&T, &T) -> bool) {
             }
         };
         loop {
-            let mut child = 2 * parent + 1;
-            if child >= end {
+            let mut largest = parent;
+            for child in [2 * parent + 1, 2 * parent + 2] {
+                if child < end && less(&items[largest], &items[child]) {
+                    largest = child;
+                }
+            }
+            if largest == parent {
                 break;
             }
-            if child + 1 < end && less(&items[child], &items[child + 1]) {
-                child += 1;
-            }
-            if !less(&items[parent], &items[child]) {
-                break;
-            }
-            items.swap(parent, child);
-            parent = child;
+            items.swap(parent, largest);
+            parent = largest;
         }
     }
 }

@@ -20,8 +20,17 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// Reads a call that has not started.
-    pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
+    /// Reads a call, or one that has started, as [`Call::write`] wrote it.
+    #[inline(never)]
+    pub(super) fn read(from: &mut Reader<'_>, started: bool) -> Option<Self> {
+        let mut call = Self::read_call(from)?;
+        if started {
+            call.read_progress(from);
+        }
+        Some(call)
+    }
+
+    fn read_call(from: &mut Reader<'_>) -> Option<Self> {
         Some(match from.byte() {
             1 => {
                 let slot = from.slot_key()?;
@@ -52,11 +61,8 @@ impl Call {
         })
     }
 
-    /// Reads one that has, as [`Call::write`] wrote it.
-    #[inline(never)]
-    pub(super) fn read_started(from: &mut Reader<'_>) -> Option<Self> {
-        let mut call = Self::read(from)?;
-        match &mut call {
+    fn read_progress(&mut self, from: &mut Reader<'_>) {
+        match self {
             Self::Begin(begin) => {
                 begin.attempt = from.attempt();
                 begin.fence = from.number();
@@ -73,7 +79,6 @@ impl Call {
             Self::Resolve(resolve) => resolve.rounds = from.byte(),
             Self::Peek(_) => {}
         }
-        Some(call)
     }
 
     #[inline(never)]

@@ -257,11 +257,18 @@ impl<'a> Reader<'a> {
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
-    /// With what an answer begins with.
     pub(super) fn new() -> Self {
-        let mut bytes = Vec::with_capacity(512);
-        bytes.extend_from_slice(&super::ANSWERED);
-        Self(bytes)
+        Self(Vec::with_capacity(512))
+    }
+
+    /// What is written so far, to be appended to.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
+    pub(super) fn refused(&mut self, Refused { code, detail }: Refused) {
+        self.bytes(&[0, code]);
+        self.number(detail);
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {

@@ -64,30 +64,41 @@ use crate::error::SlotError;
 use crate::fingerprint::Fingerprint;
 use crate::key::{KeyError, SlotKey};
 use crate::policy::{Policy, PolicyBuilder, PolicyError, Usage};
-use crate::slot::{self, Defeat, Rev, Swapped};
+use crate::slot::{self, Defeat};
 
 /// Answers any question: the number of a function, and what that takes. 1 and the answer comes
 /// back; or 0, the code of what is wrong in one byte, and a detail in eight: see [`Refused`].
 #[must_use]
 pub fn call(function: u8, question: &[u8]) -> Vec<u8> {
-    let answer = match function {
-        1 => name(question),
-        2 => policy(question),
-        3 => start(question),
-        4 => on_reply(question),
-        5 => apply(question),
-        6 => Ok(fingerprint(Fingerprint::preimage_of_json(question, &[]))),
-        7 => Ok(fingerprint(Fingerprint::preimage_of_bytes(question, &[]))),
-        8 => Ok(Fingerprint::preimage_of_json(question, &ANSWERED)),
-        9 => canonicalize(question),
-        _ => Err(Refused::MALFORMED),
-    };
-    answer
-        .unwrap_or_else(|Refused { code, detail }| [&[0, code], &detail.to_be_bytes()[..]].concat())
+    let mut out = Writer::new();
+    if let Err(refused) = answer(function, question, &mut out) {
+        out = Writer::new();
+        out.refused(refused);
+    }
+    out.into_bytes()
 }
 
-/// What an answer begins with. It is there from the start, so that nothing is moved for it.
-const ANSWERED: [u8; 1] = [1];
+fn answer(function: u8, question: &[u8], out: &mut Writer) -> Result<(), Refused> {
+    out.byte(1);
+    match function {
+        1 => name(question),
+        2 => policy(question, out),
+        3 => step(question, false, out),
+        4 => step(question, true, out),
+        5 => apply(question, out),
+        6 | 7 => {
+            fingerprint(question, function == 6, out);
+            Ok(())
+        }
+        8 => {
+            Fingerprint::preimage_of_json(question, out.buffer());
+            Ok(())
+        }
+        // Only with exact numbers: floats would double what a page downloads.
+        9 => Ok(canonical::append(question, &[], out.buffer())?),
+        _ => Err(Refused::MALFORMED),
+    }
+}
 
 /// Why a question was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,17 +182,15 @@ impl From<CanonicalError> for Refused {
     }
 }
 
-type Answer = Result<Vec<u8>, Refused>;
-
 /// Checks the name of a slot: see [`SlotKey::from_bytes`]. Nothing out.
 #[inline(never)]
-fn name(name: &[u8]) -> Answer {
+fn name(name: &[u8]) -> Result<(), Refused> {
     SlotKey::from_bytes(name)?;
-    Ok(ANSWERED.to_vec())
+    Ok(())
 }
 
 #[inline(never)]
-fn policy(options: &[u8]) -> Answer {
+fn policy(options: &[u8], out: &mut Writer) -> Result<(), Refused> {
     let mut from = Reader::new(options);
     let (usage, lapse, retention) = (from.usage(), from.lapse(), from.span());
     let mut builder = match usage {
@@ -200,40 +209,23 @@ fn policy(options: &[u8]) -> Answer {
         }
     }
     from.end()?;
-    let mut out = Writer::new();
     out.policy(&builder.build()?);
-    Ok(out.into_bytes())
+    Ok(())
 }
 
+/// The first step of a call, or the next one of a machine that has started.
 #[inline(never)]
-fn start(question: &[u8]) -> Answer {
+fn step(question: &[u8], started: bool, out: &mut Writer) -> Result<(), Refused> {
     let mut from = Reader::new(question);
     let fresh = from.rev();
-    let call = Call::read(&mut from);
+    let reply = started.then(|| from.reply());
+    let call = Call::read(&mut from, started);
     from.end()?;
-    step(call, None, fresh)
+    call.ok_or(Refused::MALFORMED)?.step(reply, fresh, out)
 }
 
 #[inline(never)]
-fn on_reply(question: &[u8]) -> Answer {
-    let mut from = Reader::new(question);
-    let fresh = from.rev();
-    let reply = from.reply();
-    let call = Call::read_started(&mut from);
-    from.end()?;
-    step(call, Some(reply), fresh)
-}
-
-#[inline(never)]
-fn step(call: Option<Call>, reply: Option<Swapped>, fresh: Rev) -> Answer {
-    let mut out = Writer::new();
-    call.ok_or(Refused::MALFORMED)?
-        .step(reply, fresh, &mut out)?;
-    Ok(out.into_bytes())
-}
-
-#[inline(never)]
-fn apply(question: &[u8]) -> Answer {
+fn apply(question: &[u8], out: &mut Writer) -> Result<(), Refused> {
     let mut from = Reader::new(question);
     let now = from.time();
     let there = from.flag();
@@ -242,7 +234,6 @@ fn apply(question: &[u8]) -> Answer {
     let put = from.flag();
     let put = put.then(|| (from.span(), from.span()));
     from.end()?;
-    let mut out = Writer::new();
     match slot::compare(there, expect, put, now) {
         Err(Defeat::ByNothing) => out.byte(2),
         Err(Defeat::ByWhatLies) => out.byte(3),
@@ -253,18 +244,17 @@ fn apply(question: &[u8]) -> Answer {
             out.time(gone_at);
         }
     }
-    Ok(out.into_bytes())
+    Ok(())
 }
 
 #[inline(never)]
-fn fingerprint(preimage: Vec<u8>) -> Vec<u8> {
-    let digest = Sha256::digest(preimage);
-    [&ANSWERED, &[Fingerprint::VERSION], &digest[..]].concat()
-}
-
-/// Only with exact numbers: floats would double what a page downloads.
-fn canonicalize(text: &[u8]) -> Answer {
-    let mut out = Vec::with_capacity(ANSWERED.len() + text.len());
-    canonical::append(text, &ANSWERED, &mut out)?;
-    Ok(out)
+fn fingerprint(body: &[u8], json: bool, out: &mut Writer) {
+    let mut preimage = Vec::new();
+    if json {
+        Fingerprint::preimage_of_json(body, &mut preimage);
+    } else {
+        Fingerprint::preimage_of_bytes(body, &mut preimage);
+    }
+    out.byte(Fingerprint::VERSION);
+    out.bytes(&Sha256::digest(preimage));
 }
