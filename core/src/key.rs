@@ -159,6 +159,11 @@ impl SlotKey {
         Self(joined(&[&scope.framed, key.0.as_bytes()]))
     }
 
+    /// No slot's name: what stands in the place of one that was refused.
+    pub(crate) fn none() -> Self {
+        Self(Arc::default())
+    }
+
     /// Reads back what [`SlotKey::as_bytes`] gave.
     ///
     /// # Errors

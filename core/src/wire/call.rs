@@ -22,27 +22,27 @@ pub(super) enum Call {
 impl Call {
     /// Reads a call, or one that has started, as [`Call::write`] wrote it.
     #[inline(never)]
-    pub(super) fn read(from: &mut Reader<'_>, started: bool) -> Option<Self> {
-        let mut call = Self::read_call(from)?;
+    pub(super) fn read(from: &mut Reader<'_>, started: bool) -> Self {
+        let mut call = Self::read_call(from);
         if started {
             call.read_progress(from);
         }
-        Some(call)
+        call
     }
 
-    fn read_call(from: &mut Reader<'_>) -> Option<Self> {
-        Some(match from.byte() {
+    fn read_call(from: &mut Reader<'_>) -> Self {
+        match from.byte() {
             1 => {
-                let slot = from.slot_key()?;
+                let slot = from.slot_key();
                 let (fingerprint, policy) = (from.fingerprint(), from.policy());
                 Self::Begin(Begin::new(slot, fingerprint, policy, from.owner()))
             }
             2 => {
-                let token = from.token()?;
+                let token = from.token();
                 Self::Lease(LeaseCall::new(token, verb(from)))
             }
             3 => {
-                let slot = from.slot_key()?;
+                let slot = from.slot_key();
                 let resolution = match from.optional_body() {
                     None => Resolution::Vacant,
                     Some(outcome) => Resolution::Completed(outcome),
@@ -50,15 +50,14 @@ impl Call {
                 let policy = from.policy();
                 Self::Resolve(Resolve::new(slot, resolution, policy, from.owner()))
             }
-            4 => {
-                let slot = from.slot_key()?;
+            kind => {
+                if kind != 4 {
+                    from.refuse(Refused::MALFORMED);
+                }
+                let slot = from.slot_key();
                 Self::Peek(Peek::new(slot, from.policy()))
             }
-            _ => {
-                from.refuse(Refused::MALFORMED);
-                return None;
-            }
-        })
+        }
     }
 
     fn read_progress(&mut self, from: &mut Reader<'_>) {

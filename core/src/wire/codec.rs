@@ -141,14 +141,11 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(never)]
-    pub(super) fn slot_key(&mut self) -> Option<SlotKey> {
-        match SlotKey::from_bytes(self.framed()) {
-            Ok(name) => Some(name),
-            Err(why) => {
-                self.refuse(why.into());
-                None
-            }
-        }
+    pub(super) fn slot_key(&mut self) -> SlotKey {
+        SlotKey::from_bytes(self.framed()).unwrap_or_else(|why| {
+            self.refuse(why.into());
+            SlotKey::none()
+        })
     }
 
     #[inline(never)]
@@ -191,9 +188,9 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(never)]
-    pub(super) fn token(&mut self) -> Option<LeaseToken> {
-        Some(LeaseToken {
-            slot: self.slot_key()?,
+    pub(super) fn token(&mut self) -> LeaseToken {
+        LeaseToken {
+            slot: self.slot_key(),
             fingerprint: self.fingerprint(),
             policy: self.policy(),
             owner: self.owner(),
@@ -208,7 +205,7 @@ impl<'a> Reader<'a> {
                 1 => Published::Known(None),
                 _ => Published::Known(Some(self.body())),
             },
-        })
+        }
     }
 
     #[inline(never)]

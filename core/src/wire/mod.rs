@@ -53,8 +53,6 @@
 mod call;
 mod codec;
 
-use std::time::Duration;
-
 use call::Call;
 use codec::{Reader, Writer};
 use sha2::{Digest, Sha256};
@@ -63,7 +61,7 @@ use crate::canonical::{self, CanonicalError, CanonicalErrorKind};
 use crate::error::SlotError;
 use crate::fingerprint::Fingerprint;
 use crate::key::{KeyError, SlotKey};
-use crate::policy::{Policy, PolicyBuilder, PolicyError, Usage};
+use crate::policy::{Policy, PolicyError, Usage};
 use crate::slot::{self, Defeat};
 
 /// Answers any question: the number of a function, and what that takes. 1 and the answer comes
@@ -198,14 +196,15 @@ fn policy(options: &[u8], out: &mut Writer) -> Result<(), Refused> {
         Usage::WhileActive => Policy::while_active(retention),
     }
     .on_lapse(lapse);
-    let settings: [fn(PolicyBuilder, Duration) -> PolicyBuilder; 3] = [
-        PolicyBuilder::lease,
-        PolicyBuilder::ceiling,
-        PolicyBuilder::tombstone,
-    ];
-    for set in settings {
+    // Without pointers to functions: for these a page would get a table, and all that std keeps in it.
+    for setting in 0..3 {
         if from.flag() {
-            builder = set(builder, from.span());
+            let span = from.span();
+            builder = match setting {
+                0 => builder.lease(span),
+                1 => builder.ceiling(span),
+                _ => builder.tombstone(span),
+            };
         }
     }
     from.end()?;
@@ -221,7 +220,7 @@ fn step(question: &[u8], started: bool, out: &mut Writer) -> Result<(), Refused>
     let reply = started.then(|| from.reply());
     let call = Call::read(&mut from, started);
     from.end()?;
-    call.ok_or(Refused::MALFORMED)?.step(reply, fresh, out)
+    call.step(reply, fresh, out)
 }
 
 #[inline(never)]
