@@ -18,7 +18,7 @@ mkdirSync(to, { recursive: true });
 const features = ["bulk-memory", "bulk-memory-opt", "mutable-globals", "nontrapping-float-to-int", "sign-ext"];
 const enabled = features.map((feature) => `--enable-${feature}`);
 const wasm = join(to, "idemp.wasm");
-tool("wasm-opt", join(small, "idemp_bg.wasm"), "-Oz", "--converge", "--one-caller-inline-max-function-size=100", "--strip-producers", ...enabled, "-o", wasm);
+tool("wasm-opt", join(small, "idemp_bg.wasm"), "-Oz", "--converge", "--one-caller-inline-max-function-size=150", "--strip-producers", ...enabled, "-o", wasm);
 
 const lowered = join(to, "lowered.wasm");
 const lowering = ["--llvm-memory-copy-fill-lowering", "--signext-lowering", "-Oz"];
