@@ -16,7 +16,7 @@ use crate::key::SlotKey;
 use crate::machine::{Machine, Step};
 use crate::policy::{Lapse, Policy};
 use crate::slot::{Expect, NewSlot, Owner, Put, Rev, Slot, Swap, Swapped, Verdict};
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 use crate::token::{LeaseToken, Published};
 
 /// After so many lost swaps somebody else is certainly at work on the key.
@@ -45,7 +45,8 @@ impl Begin {
     /// `owner` has to be 128 fresh random bits, and the same ones where a `begin` is repeated
     /// because its answer was lost: then the repetition finds the same lease.
     #[must_use]
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub fn new(slot: SlotKey, fingerprint: Fingerprint, policy: Policy, owner: Owner) -> Self {
         let (attempt, fence, published, rev, rounds) = (1, 0, None, Rev::NIL, 0);
         let lapse = policy.lapse;
@@ -68,7 +69,8 @@ impl Begin {
         &self.slot
     }
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn ask(&mut self, expect: Expect, fresh: Rev) -> Step<Begun> {
         self.rev = fresh;
         let record = Record {
@@ -78,8 +80,8 @@ impl Begin {
             attempt: self.attempt,
             fence: self.fence,
             granted_at: Timestamp::default(),
-            lease: self.policy.lease(),
-            tombstone: Duration::ZERO,
+            lease: self.policy.lease,
+            tombstone: Millis::default(),
             published: self.published.is_some(),
             fences: self.lapse == Lapse::Fence,
         };
@@ -97,14 +99,16 @@ impl Begin {
         })
     }
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn ask_vacant(&mut self, fresh: Rev) -> Step<Begun> {
         (self.attempt, self.fence, self.published) = (1, 0, None);
         self.lapse = self.policy.lapse;
         self.ask(Expect::Vacant, fresh)
     }
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn decide(&mut self, slot: Slot, now: Timestamp, fresh: Rev) -> Step<Begun> {
         let record = match Record::decode(&slot.head) {
             Ok(record) => record,
@@ -141,7 +145,8 @@ impl Begin {
         }))
     }
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn take_over(
         &mut self,
         slot: Slot,
@@ -156,7 +161,8 @@ impl Begin {
         self.ask(Expect::Rev(rev), fresh)
     }
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn won(&mut self, now: Timestamp) -> Begun {
         Ok(Decision::Miss(LeaseToken {
             slot: self.slot.clone(),
@@ -171,7 +177,7 @@ impl Begin {
                 self.fence
             },
             granted_at: now,
-            lease_until: now + self.policy.lease(),
+            lease_until: now + self.policy.lease,
             seen_at: now,
             published: Published::Known(self.published.take()),
         }))
@@ -183,13 +189,15 @@ type Begun = Result<Decision, SlotError>;
 impl Machine for Begin {
     type Done = Begun;
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn start(&mut self, fresh: Rev) -> Step<Begun> {
         self.rounds = 0;
         self.ask_vacant(fresh)
     }
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn on_reply(&mut self, reply: Swapped, fresh: Rev) -> Step<Begun> {
         self.rounds += 1;
         let now = reply.now;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::hex::{from_hex, hex};
 
 /// Bytes that are shared, never copied: an outcome, or interim state. `Debug` shows the length.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Body {
     shared: Option<Arc<[u8]>>,
     start: u32,
@@ -43,6 +43,16 @@ impl Body {
         self.shared
             .as_ref()
             .is_none_or(|shared| self.len() == shared.len())
+    }
+}
+
+impl Clone for Body {
+    #[cfg_attr(idemp_small, inline(never))]
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            ..*self
+        }
     }
 }
 

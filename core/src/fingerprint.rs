@@ -131,28 +131,22 @@ impl Fingerprint {
         hex(&[self.version]) + &hex(&self.digest)
     }
 
-    /// What is hashed for [`Fingerprint::of_json`], behind `before`.
-    pub(crate) fn preimage_of_json(body: &[u8], before: &[u8]) -> Vec<u8> {
-        let mut preimage = Vec::with_capacity(before.len() + 8 + body.len());
-        preimage.extend_from_slice(before);
-        let start = Self::start(Kind::Exact);
-        let form = canonical::canonicalize_into(body, NumberMode::Exact, &start, |part| {
-            preimage.extend_from_slice(part)
-        });
-        match form {
-            Ok(()) => preimage,
-            Err(_) => Self::preimage_of_bytes(body, before),
+    /// Appends what is hashed for [`Fingerprint::of_json`].
+    pub(crate) fn preimage_of_json(body: &[u8], out: &mut Vec<u8>) {
+        if canonical::append(body, &Self::start(Kind::Exact), out).is_err() {
+            Self::preimage_of_bytes(body, out);
         }
     }
 
-    /// What is hashed for [`Fingerprint::of_bytes`], behind `before`.
-    pub(crate) fn preimage_of_bytes(body: &[u8], before: &[u8]) -> Vec<u8> {
+    /// Appends what is hashed for [`Fingerprint::of_bytes`].
+    pub(crate) fn preimage_of_bytes(body: &[u8], out: &mut Vec<u8>) {
         let kind = if body.is_empty() {
             Kind::Empty
         } else {
             Kind::Raw
         };
-        [before, &Self::start(kind), body].concat()
+        out.extend_from_slice(&Self::start(kind));
+        out.extend_from_slice(body);
     }
 
     /// Hashes a request. The layout is in the documentation of the type.

@@ -16,7 +16,7 @@ use crate::head::{Record, State};
 use crate::machine::{Machine, Step};
 use crate::policy::{Lapse, Usage};
 use crate::slot::{Expect, NewSlot, Put, Rev, Slot, Swap, Swapped, Verdict};
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 use crate::token::{LeaseToken, Published};
 
 /// What an owner can do with its lease.
@@ -80,7 +80,8 @@ type Replied = Result<LeaseReply, SlotError>;
 impl LeaseCall {
     /// `verb` by the owner of `token`.
     #[must_use]
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub fn new(token: LeaseToken, verb: Verb) -> Self {
         let verb = match verb {
             Verb::Forget if token.attempt > 1 => Verb::Release,
@@ -95,7 +96,8 @@ impl LeaseCall {
         }
     }
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn ask(&mut self, fresh: Rev) -> Step<Replied> {
         let Some(put) = self.put(fresh) else {
             return Step::Ask(Swap::read(self.token.slot.clone()));
@@ -110,29 +112,30 @@ impl LeaseCall {
     }
 
     /// What the verb leaves in the slot; `None` where that depends on state not read yet.
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn put(&mut self, fresh: Rev) -> Option<Put> {
         let published = match &self.token.published {
-            Published::Known(published) => Some(published.clone()),
+            Published::Known(published) => Some(published.as_ref()),
             Published::Unread => None,
         };
         let (state, body) = match &self.verb {
             Verb::Finish(_) | Verb::FinishUnstorable if self.vacates() => return Some(Put::Remove),
             Verb::Forget => return Some(Put::Remove),
-            Verb::Finish(outcome) => (State::Completed, Some(outcome.clone())),
+            Verb::Finish(outcome) => (State::Completed, Some(outcome)),
             Verb::FinishUnstorable => (State::Unstorable, None),
-            Verb::Publish(state) => (State::InProgress, Some(state.clone())),
+            Verb::Publish(state) => (State::InProgress, Some(state)),
             Verb::Fence => (State::Unknown, published?),
             Verb::Renew => (State::InProgress, published?),
             Verb::Release => (State::Released, published?),
         };
         let goes_on = state == State::InProgress;
         let ended = matches!(state, State::Completed | State::Unstorable);
-        let policy = self.token.policy;
-        self.lease_for = if goes_on {
+        let policy = &self.token.policy;
+        let lease_for = if goes_on {
             self.prolonged()
         } else {
-            Duration::ZERO
+            Millis::default()
         };
         // What nobody asks of an outcome is left out, so that it stays small.
         let (fence, granted_at) = match ended {
@@ -146,22 +149,24 @@ impl LeaseCall {
             attempt: self.token.attempt,
             fence,
             granted_at,
-            lease: self.lease_for,
+            lease: lease_for,
             tombstone: if ended {
-                policy.tombstone()
+                policy.tombstone
             } else {
-                Duration::ZERO
+                Millis::default()
             },
             published: !ended && body.is_some(),
             fences: policy.lapse == Lapse::Fence,
         };
-        Some(Put::Slot(NewSlot {
+        let put = NewSlot {
             rev: fresh,
-            lease_for: self.lease_for,
+            lease_for: lease_for.span(),
             keep_for: policy.keep(),
             head: record.encode(),
-            body: body.unwrap_or_default(),
-        }))
+            body: body.cloned().unwrap_or_default(),
+        };
+        self.lease_for = put.lease_for;
+        Some(Put::Slot(put))
     }
 
     fn vacates(&self) -> bool {
@@ -170,22 +175,22 @@ impl LeaseCall {
 
     /// A span that, counted from any moment of the live lease, ends before the ceiling; at least
     /// the millisecond that a lease needs, which prolongs nothing.
-    fn prolonged(&self) -> Duration {
-        let ceiling = self.token.granted_at + self.token.policy.ceiling();
-        let room = ceiling.since(self.token.lease_until.max(self.token.seen_at));
-        self.token
-            .policy
-            .lease()
-            .min(room)
-            .max(Duration::from_millis(1))
+    fn prolonged(&self) -> Millis {
+        let ceiling = self.ceiling();
+        let room = ceiling.after(self.token.lease_until.max(self.token.seen_at));
+        self.token.policy.lease.min(room).max(Millis::from(1))
+    }
+
+    fn ceiling(&self) -> Timestamp {
+        self.token.granted_at + self.token.policy.ceiling
     }
 
     fn at_ceiling(&self) -> bool {
-        self.token.seen_at.max(self.token.lease_until)
-            >= self.token.granted_at + self.token.policy.ceiling()
+        self.token.seen_at.max(self.token.lease_until) >= self.ceiling()
     }
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn won(&mut self, now: Timestamp) -> LeaseReply {
         match &self.verb {
             Verb::Publish(state) => self.token.published = Published::Known(Some(state.clone())),
@@ -198,7 +203,8 @@ impl LeaseCall {
         LeaseReply::Held(self.token.clone())
     }
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn lost(&mut self, slot: Option<Slot>, now: Timestamp, fresh: Rev) -> Step<Replied> {
         let stale = |winner| Step::Done(Ok(LeaseReply::Stale(Stale { winner })));
         let Some(slot) = slot else {
@@ -217,35 +223,35 @@ impl LeaseCall {
         };
         let mine = record.owner == self.token.owner && record.attempt == self.token.attempt;
         let outcome = matches!(self.verb, Verb::Finish(_) | Verb::FinishUnstorable);
-        match (record.state, &self.verb) {
-            (State::InProgress, _) if mine => self.again(slot, &record, now, fresh),
+        let open = match (record.state, &self.verb) {
+            (State::InProgress, _) => true,
             // Nobody took over since: the outcome is known after all.
-            (State::Released, Verb::Fence) if mine => self.again(slot, &record, now, fresh),
-            (State::Released | State::Unknown, _) if mine && outcome => {
-                self.again(slot, &record, now, fresh)
-            }
-            (State::Unstorable, Verb::Finish(_)) if mine => self.again(slot, &record, now, fresh),
-            // An earlier ask did it, and its answer was lost. Another outcome is not acknowledged:
-            // the first one stands.
-            (State::Completed, Verb::Finish(outcome)) if mine && *outcome == slot.body => {
-                Step::Done(Ok(LeaseReply::Ended))
-            }
-            (State::Completed | State::Unstorable, Verb::FinishUnstorable) if mine => {
-                Step::Done(Ok(LeaseReply::Ended))
-            }
-            (State::Released, Verb::Release | Verb::Forget) | (State::Unknown, Verb::Fence)
-                if mine =>
-            {
-                Step::Done(Ok(LeaseReply::Ended))
-            }
-            (State::Completed, _)
-                if record.fingerprint == self.token.fingerprint
-                    && !record.is_expired(&slot, now) =>
-            {
-                stale(Some(record.replay(slot, now)))
-            }
-            _ => stale(None),
+            (State::Released, Verb::Fence) | (State::Unstorable, Verb::Finish(_)) => true,
+            (State::Released | State::Unknown, _) => outcome,
+            _ => false,
+        };
+        if mine && open {
+            return self.again(slot, &record, now, fresh);
         }
+        // An earlier ask did it, and its answer was lost. Another outcome is not acknowledged: the
+        // first one stands.
+        let ended = match (record.state, &self.verb) {
+            (State::Completed, Verb::Finish(outcome)) => *outcome == slot.body,
+            (State::Completed | State::Unstorable, Verb::FinishUnstorable) => true,
+            (State::Released, Verb::Release | Verb::Forget) => true,
+            (State::Unknown, Verb::Fence) => true,
+            _ => false,
+        };
+        if mine && ended {
+            return Step::Done(Ok(LeaseReply::Ended));
+        }
+        if record.state == State::Completed
+            && record.fingerprint == self.token.fingerprint
+            && !record.is_expired(&slot, now)
+        {
+            return stale(Some(record.replay(slot, now)));
+        }
+        stale(None)
     }
 
     /// Asks once more, now that the state of the owner's own slot is known.
@@ -266,7 +272,8 @@ impl LeaseCall {
 impl Machine for LeaseCall {
     type Done = Replied;
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn start(&mut self, fresh: Rev) -> Step<Replied> {
         self.rounds = 0;
         if matches!(self.verb, Verb::Renew) && self.at_ceiling() {
@@ -275,7 +282,8 @@ impl Machine for LeaseCall {
         self.ask(fresh)
     }
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn on_reply(&mut self, reply: Swapped, fresh: Rev) -> Step<Replied> {
         match reply.verdict {
             Verdict::Won => Step::Done(Ok(self.won(reply.now))),

@@ -5,12 +5,10 @@
 //! bytes), the owner (16 bytes), and five numbers in LEB128: attempt, fence, grant, lease,
 //! tombstone. Nothing may follow.
 
-use std::time::Duration;
-
 use crate::error::SlotError;
 use crate::fingerprint::Fingerprint;
 use crate::slot::{Head, Owner, Slot};
-use crate::time::{Timestamp, millis};
+use crate::time::{Millis, Timestamp};
 
 /// The version that this build writes. Older ones are read; newer ones are refused.
 pub(crate) const VERSION: u8 = 1;
@@ -32,9 +30,9 @@ pub(crate) struct Record {
     /// When the lease was granted; 0 until its first renewal: see [`Record::granted_at`].
     pub(crate) granted_at: Timestamp,
     /// The span of the lease that this record was put with.
-    pub(crate) lease: Duration,
+    pub(crate) lease: Millis,
     /// How long before `gone_at` a completed record stops to be replayed.
-    pub(crate) tombstone: Duration,
+    pub(crate) tombstone: Millis,
     /// The slot's body is what an attempt published.
     pub(crate) published: bool,
     /// A lapse makes the outcome unknown, whoever finds it.
@@ -90,8 +88,8 @@ impl Record {
             u64::from(self.attempt),
             self.fence,
             self.granted_at.as_millis(),
-            millis(self.lease),
-            millis(self.tombstone),
+            self.lease.count(),
+            self.tombstone.count(),
         ] {
             leb128(&mut head, number);
         }
@@ -117,20 +115,26 @@ impl Record {
             .into_iter()
             .find(|state| *state as u8 == bits)
         };
+        let state_of = state_of(state & !(PUBLISHED | FENCES)).ok_or(SlotError::Corrupt)?;
+        let [version] = take(&mut rest)?;
+        let digest = take(&mut rest)?;
+        let owner = take(&mut rest)?;
+        let mut numbers = [0; 5];
+        for place in &mut numbers {
+            *place = number(&mut rest)?;
+        }
+        let [attempt, fence, granted_at, lease, tombstone] = numbers;
         let record = Self {
-            state: state_of(state & !(PUBLISHED | FENCES)).ok_or(SlotError::Corrupt)?,
+            state: state_of,
             published: state & PUBLISHED != 0,
             fences: state & FENCES != 0,
-            fingerprint: {
-                let [version] = take(&mut rest)?;
-                Fingerprint::from_parts(version, take(&mut rest)?)
-            },
-            owner: Owner::from_bytes(take(&mut rest)?),
-            attempt: u32::try_from(number(&mut rest)?).map_err(|_| SlotError::Corrupt)?,
-            fence: number(&mut rest)?,
-            granted_at: Timestamp::from_millis(number(&mut rest)?),
-            lease: Duration::from_millis(number(&mut rest)?),
-            tombstone: Duration::from_millis(number(&mut rest)?),
+            fingerprint: Fingerprint::from_parts(version, digest),
+            owner: Owner::from_bytes(owner),
+            attempt: u32::try_from(attempt).map_err(|_| SlotError::Corrupt)?,
+            fence,
+            granted_at: Timestamp::from_millis(granted_at),
+            lease: Millis::from(lease),
+            tombstone: Millis::from(tombstone),
         };
         if !rest.is_empty() || record.attempt == 0 {
             return Err(SlotError::Corrupt);
@@ -187,8 +191,8 @@ mod tests {
             attempt: 3,
             fence: 0x1_2345,
             granted_at: Timestamp::from_millis(300),
-            lease: Duration::from_secs(60),
-            tombstone: Duration::ZERO,
+            lease: Millis::from(60_000),
+            tombstone: Millis::default(),
             published: true,
             fences: false,
         }
@@ -238,8 +242,8 @@ mod tests {
             attempt: u32::MAX,
             fence: u64::MAX,
             granted_at: Timestamp::from_millis(u64::MAX),
-            lease: Duration::from_millis(u64::MAX),
-            tombstone: Duration::from_millis(u64::MAX),
+            lease: Millis::from(u64::MAX),
+            tombstone: Millis::from(u64::MAX),
             ..record()
         };
         assert_eq!(Record::decode(&record.encode()), Ok(record));

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::body::joined;
 use crate::hex::{from_hex, hex};
+use crate::utf8;
 
 /// The caller's idempotency key: the value of an `Idempotency-Key` header, or a natural key such
 /// as a file name.
@@ -158,6 +159,11 @@ impl SlotKey {
         Self(joined(&[&scope.framed, key.0.as_bytes()]))
     }
 
+    /// No slot's name: what stands in the place of one that was refused.
+    pub(crate) fn none() -> Self {
+        Self(Arc::default())
+    }
+
     /// Reads back what [`SlotKey::as_bytes`] gave.
     ///
     /// # Errors
@@ -174,15 +180,14 @@ impl SlotKey {
             count if count > Scope::MAX_PARTS => return Err(KeyError::TooManyParts),
             _ => {}
         }
-        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| KeyError::Format);
         for _ in 0..count {
             let (length, behind) = rest.split_first_chunk::<2>().ok_or(KeyError::Format)?;
             let length = usize::from(u16::from_be_bytes(*length));
             let (part, behind) = behind.split_at_checked(length).ok_or(KeyError::Format)?;
-            check(text(part)?, Scope::MAX_PART_BYTES)?;
+            check_bytes(part, Scope::MAX_PART_BYTES)?;
             rest = behind;
         }
-        check(text(rest)?, Key::MAX_BYTES)?;
+        check_bytes(rest, Key::MAX_BYTES)?;
         Ok(Self(bytes.into()))
     }
 
@@ -277,11 +282,29 @@ impl fmt::Debug for RedactedDebug<'_> {
 }
 
 fn check(text: &str, limit: usize) -> Result<(), KeyError> {
+    check_text(text.as_bytes(), limit)
+}
+
+fn check_bytes(bytes: &[u8], limit: usize) -> Result<(), KeyError> {
+    match utf8::first_invalid(bytes) {
+        Some(_) => Err(KeyError::Format),
+        None => check_text(bytes, limit),
+    }
+}
+
+/// Checks valid UTF-8.
+fn check_text(text: &[u8], limit: usize) -> Result<(), KeyError> {
+    let mut last = 0;
+    // Below a space, DEL, and U+0080 to U+009F.
+    let mut control = |&byte: &u8| {
+        let before = std::mem::replace(&mut last, byte);
+        byte < b' ' || byte == 0x7f || before == 0xc2 && byte < 0xa0
+    };
     if text.is_empty() {
         Err(KeyError::Empty)
     } else if text.len() > limit {
         Err(KeyError::TooLong { limit })
-    } else if text.chars().any(char::is_control) {
+    } else if text.iter().any(&mut control) {
         Err(KeyError::Control)
     } else {
         Ok(())

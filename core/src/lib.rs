@@ -76,6 +76,7 @@ mod store;
 pub mod testing;
 mod time;
 mod token;
+mod utf8;
 #[cfg(feature = "tokio")]
 mod wait;
 pub mod wire;

@@ -28,13 +28,13 @@ use crate::time::Millis;
 pub struct Policy {
     pub(crate) usage: Usage,
     #[serde(rename = "retention_ms")]
-    retention: Millis,
+    pub(crate) retention: Millis,
     #[serde(rename = "lease_ms")]
-    lease: Millis,
+    pub(crate) lease: Millis,
     #[serde(rename = "ceiling_ms")]
-    ceiling: Millis,
+    pub(crate) ceiling: Millis,
     #[serde(rename = "tombstone_ms")]
-    tombstone: Millis,
+    pub(crate) tombstone: Millis,
     pub(crate) lapse: Lapse,
 }
 
@@ -101,6 +101,7 @@ impl Policy {
     pub const DEFAULT_CEILING: Duration = Duration::from_secs(3600);
     /// The longest duration accepted: 100 years of 365 days.
     pub const MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+    const MAX_MILLIS: Millis = Millis::of_secs(Self::MAX.as_secs());
     /// The environment variable that [`Policy::replay_from_env`] reads.
     pub const TTL_VARIABLE: &'static str = "IDEMPOTENCY_TTL_HOURS";
 
@@ -187,16 +188,16 @@ impl Policy {
 
     fn checked(self) -> Result<Self, PolicyError> {
         let spans = [
-            ("retention", self.retention),
-            ("lease", self.lease),
-            ("ceiling", self.ceiling),
-            ("tombstone", self.tombstone),
+            ("retention", self.retention, 1),
+            ("lease", self.lease, 1),
+            ("ceiling", self.ceiling, 1),
+            ("tombstone", self.tombstone, 0),
         ];
-        for (name, span) in spans {
-            if span.is_zero() && name != "tombstone" {
+        for (name, span, least) in spans {
+            if span.count() < least {
                 return Err(PolicyError::TooShort { name });
             }
-            if span > Self::MAX.into() {
+            if span > Self::MAX_MILLIS {
                 return Err(PolicyError::TooLong { name });
             }
         }
@@ -219,7 +220,8 @@ impl Policy {
 
     /// How long a store keeps what core puts: never shorter than a lease.
     pub(crate) fn keep(&self) -> Duration {
-        self.retention() + self.tombstone()
+        // Neither is longer than 100 years.
+        Millis::from(self.retention.count() + self.tombstone.count()).span()
     }
 }
 
@@ -242,10 +244,10 @@ impl Default for Policy {
 #[must_use = "a policy is validated and made by `build`"]
 pub struct PolicyBuilder {
     usage: Usage,
-    retention: Duration,
-    lease: Option<Duration>,
-    ceiling: Option<Duration>,
-    tombstone: Option<Duration>,
+    retention: Millis,
+    lease: Option<Millis>,
+    ceiling: Option<Millis>,
+    tombstone: Option<Millis>,
     lapse: Lapse,
 }
 
@@ -253,7 +255,7 @@ impl PolicyBuilder {
     fn new(usage: Usage, retention: Duration) -> Self {
         Self {
             usage,
-            retention,
+            retention: retention.into(),
             lease: None,
             ceiling: None,
             tombstone: None,
@@ -264,20 +266,20 @@ impl PolicyBuilder {
     /// How long a lease lives without renewal: within this time a crashed owner's key becomes
     /// decidable. At most the retention.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = Some(lease);
+        self.lease = Some(lease.into());
         self
     }
 
     /// How long a lease may live with all its renewals, from its grant. At least the lease.
     pub fn ceiling(mut self, ceiling: Duration) -> Self {
-        self.ceiling = Some(ceiling);
+        self.ceiling = Some(ceiling.into());
         self
     }
 
     /// Remember for this long after the retention that the key was used, and answer `Expired`
     /// instead of executing anew.
     pub fn tombstone(mut self, tombstone: Duration) -> Self {
-        self.tombstone = Some(tombstone);
+        self.tombstone = Some(tombstone.into());
         self
     }
 
@@ -294,26 +296,23 @@ impl PolicyBuilder {
     /// at odds with another.
     pub fn build(self) -> Result<Policy, PolicyError> {
         let longest_default = match self.usage {
-            Usage::Replay => Policy::DEFAULT_LEASE,
+            Usage::Replay => Millis::of_secs(Policy::DEFAULT_LEASE.as_secs()),
             Usage::WhileActive => self.retention,
         };
         let lease = self.lease.unwrap_or(longest_default.min(self.retention));
         let ceiling = self.ceiling.unwrap_or(match self.usage {
-            Usage::Replay => Policy::DEFAULT_CEILING.max(lease),
+            Usage::Replay => Millis::of_secs(Policy::DEFAULT_CEILING.as_secs()).max(lease),
             Usage::WhileActive => self.retention,
         });
-        if self
-            .tombstone
-            .is_some_and(|tombstone| Millis::from(tombstone).is_zero())
-        {
+        if self.tombstone.is_some_and(Millis::is_zero) {
             return Err(PolicyError::TooShort { name: "tombstone" });
         }
         let policy = Policy {
             usage: self.usage,
-            retention: self.retention.into(),
-            lease: lease.into(),
-            ceiling: ceiling.into(),
-            tombstone: self.tombstone.unwrap_or_default().into(),
+            retention: self.retention,
+            lease,
+            ceiling,
+            tombstone: self.tombstone.unwrap_or_default(),
             lapse: self.lapse,
         }
         .checked()?;

@@ -13,7 +13,7 @@ use crate::key::SlotKey;
 use crate::machine::{Machine, Step};
 use crate::policy::{Policy, Usage};
 use crate::slot::{Expect, NewSlot, Owner, Put, Rev, Slot, Swap, Swapped, Verdict};
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 
 /// How an operator or the application settles an unknown outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,8 @@ pub struct Resolve {
 impl Resolve {
     /// Settles `slot`; `id` has to be 128 fresh random bits.
     #[must_use]
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub fn new(slot: SlotKey, resolution: Resolution, policy: Policy, id: Owner) -> Self {
         Self {
             slot,
@@ -82,8 +83,8 @@ impl Resolve {
                     owner: self.id,
                     fence: 0,
                     granted_at: Timestamp::default(),
-                    lease: Duration::ZERO,
-                    tombstone: self.policy.tombstone(),
+                    lease: Millis::default(),
+                    tombstone: self.policy.tombstone,
                     published: false,
                     ..record
                 }
@@ -105,12 +106,14 @@ type Settled = Result<Resolved, SlotError>;
 impl Machine for Resolve {
     type Done = Settled;
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn start(&mut self, _fresh: Rev) -> Step<Settled> {
         Step::Ask(Swap::read(self.slot.clone()))
     }
 
-    #[inline]
+    #[cfg_attr(not(idemp_small), inline)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn on_reply(&mut self, reply: Swapped, fresh: Rev) -> Step<Settled> {
         let slot = match reply.verdict {
             Verdict::Won => return Step::Done(Ok(Resolved::Done)),

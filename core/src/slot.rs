@@ -117,20 +117,22 @@ pub enum Verdict {
 
 /// The definition of `swap`: what every store does, atomically.
 pub fn apply(slot: &mut Option<Slot>, swap: &Swap, now: Timestamp) -> Swapped {
-    let there = slot.as_ref().filter(|slot| now < slot.gone_at);
-    let held = match (swap.expect, there) {
-        (Expect::Vacant, there) => there.is_none(),
-        (Expect::Rev(rev), there) => there.is_some_and(|slot| slot.rev == rev && rev != Rev::NIL),
+    let there = slot
+        .as_ref()
+        .map(|slot| (slot.rev, slot.lease_until, slot.gone_at));
+    let spans = match &swap.put {
+        Put::Slot(new) => Some((new.lease_for, new.keep_for)),
+        Put::Remove => None,
     };
-    if !held {
-        return Swapped {
-            now,
-            verdict: Verdict::Lost(there.cloned()),
-        };
-    }
-    let (lease_until, gone_at) = match &swap.put {
-        Put::Slot(new) => new.deadlines(there.map(|slot| (slot.lease_until, slot.gone_at)), now),
-        Put::Remove => Default::default(),
+    let (lease_until, gone_at) = match compare(there, swap.expect, spans, now) {
+        Ok(deadlines) => deadlines,
+        Err(defeat) => {
+            let there = slot.as_ref().filter(|_| defeat == Defeat::ByWhatLies);
+            return Swapped {
+                now,
+                verdict: Verdict::Lost(there.cloned()),
+            };
+        }
     };
     *slot = match &swap.put {
         Put::Slot(NewSlot {
@@ -150,6 +152,50 @@ pub fn apply(slot: &mut Option<Slot>, swap: &Swap, now: Timestamp) -> Swapped {
     }
 }
 
+/// What lies in a slot and decides: its revision, and until when it is leased and kept.
+pub(crate) type Lies = (Rev, Timestamp, Timestamp);
+
+/// Why a comparison failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Defeat {
+    ByNothing,
+    ByWhatLies,
+}
+
+/// What [`apply`] decides: the deadlines of what is put for two spans, or nothing's for none.
+pub(crate) fn compare(
+    lies: Option<Lies>,
+    expect: Expect,
+    spans: Option<(Duration, Duration)>,
+    now: Timestamp,
+) -> Result<(Timestamp, Timestamp), Defeat> {
+    let there = lies.filter(|(_, _, gone_at)| now < *gone_at);
+    let held = match (expect, there) {
+        (Expect::Vacant, there) => there.is_none(),
+        (Expect::Rev(rev), there) => there.is_some_and(|(lies, ..)| lies == rev && rev != Rev::NIL),
+    };
+    match (held, spans) {
+        (true, None) => Ok(Default::default()),
+        (true, Some(spans)) => Ok(deadlines(spans, there.map(|lies| (lies.1, lies.2)), now)),
+        (false, _) if there.is_none() => Err(Defeat::ByNothing),
+        (false, _) => Err(Defeat::ByWhatLies),
+    }
+}
+
+fn deadlines(
+    (lease_for, keep_for): (Duration, Duration),
+    replaced: Option<(Timestamp, Timestamp)>,
+    now: Timestamp,
+) -> (Timestamp, Timestamp) {
+    let (lease_until, gone_at) = replaced.unwrap_or_default();
+    let lease_until = if lease_for.is_zero() {
+        now
+    } else {
+        lease_until.max(now + lease_for)
+    };
+    (lease_until, gone_at.max(now + keep_for))
+}
+
 impl NewSlot {
     /// `lease_until` and `gone_at` of this slot where it replaces one with the given deadlines:
     /// never earlier than those, save that a lease of zero is over now.
@@ -159,13 +205,7 @@ impl NewSlot {
         replaced: Option<(Timestamp, Timestamp)>,
         now: Timestamp,
     ) -> (Timestamp, Timestamp) {
-        let (lease_until, gone_at) = replaced.unwrap_or_default();
-        let lease_until = if self.lease_for.is_zero() {
-            now
-        } else {
-            lease_until.max(now + self.lease_for)
-        };
-        (lease_until, gone_at.max(now + self.keep_for))
+        deadlines((self.lease_for, self.keep_for), replaced, now)
     }
 }
 

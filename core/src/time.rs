@@ -31,13 +31,19 @@ impl Timestamp {
     /// The time from `earlier` to `self`; zero where `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
+        self.after(earlier).span()
+    }
+
+    /// [`Timestamp::since`] in milliseconds.
+    #[must_use]
+    pub(crate) const fn after(self, earlier: Self) -> Millis {
+        Millis(self.0.saturating_sub(earlier.0))
     }
 
     /// The moment `span` earlier.
     #[must_use]
-    pub(crate) fn back(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(millis(span)))
+    pub(crate) const fn back(self, span: Millis) -> Self {
+        Self(self.0.saturating_sub(span.0))
     }
 }
 
@@ -45,7 +51,15 @@ impl Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(millis(span)))
+        self + Millis::from(span)
+    }
+}
+
+impl Add<Millis> for Timestamp {
+    type Output = Self;
+
+    fn add(self, span: Millis) -> Self {
+        Self(self.0.saturating_add(span.0))
     }
 }
 
@@ -110,7 +124,7 @@ impl std::fmt::Debug for SystemClock {
 #[cfg_attr(idemp_small, inline(never))] // a page downloads it, once
 pub(crate) fn millis(span: Duration) -> u64 {
     // Without the 128 bits of `as_millis`.
-    let millis = span.as_secs().saturating_mul(1000);
+    let millis = span.as_secs().min(u64::MAX / 1000) * 1000;
     millis.saturating_add(u64::from(span.subsec_millis()))
 }
 
@@ -141,6 +155,14 @@ impl Millis {
 }
 
 impl Millis {
+    pub(crate) const fn of_secs(secs: u64) -> Self {
+        Self(secs * 1000)
+    }
+
+    pub(crate) const fn count(self) -> u64 {
+        self.0
+    }
+
     pub(crate) const fn is_zero(self) -> bool {
         self.0 == 0
     }
@@ -172,7 +194,7 @@ mod tests {
         );
         assert_eq!(
             Timestamp::from_millis(5)
-                .back(Duration::from_secs(1))
+                .back(Millis::from(1000))
                 .as_millis(),
             0
         );

@@ -28,7 +28,8 @@ pub(super) struct Names<'a> {
 }
 
 impl Names<'_> {
-    #[inline(always)]
+    #[cfg_attr(not(idemp_small), inline(always))]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn compare(self, left: &Member, right: &Member) -> Ordering {
         match left.prefix.cmp(&right.prefix) {
             Ordering::Equal => self.compare_whole(left, right),
@@ -62,19 +63,19 @@ pub(super) fn sort(
     orders: &mut Orders,
     pieces: &mut Vec<Piece>,
 ) -> Result<(), usize> {
-    if members.len() <= FEW {
+    if members.len() <= FEW && !cfg!(idemp_small) {
         let known = orders.place(members);
         if !known.sorts(members, names) && !known.learn(members, names) {
-            return Err(first_repeated(members, names));
+            sort_by_name(members, names);
+            return Err(first_repeated(members, names).unwrap_or_default());
         }
         let order = known.order[..members.len()].iter();
         pieces.extend(order.map(|&at| members[usize::from(at)].piece));
         return Ok(());
     }
     sort_by_name(members, names);
-    let ascends = |pair: &[Member]| names.compare(&pair[0], &pair[1]).is_lt();
-    if !members.windows(2).all(ascends) {
-        return Err(first_repeated(members, names));
+    if let Some(repeated) = first_repeated(members, names) {
+        return Err(repeated);
     }
     pieces.extend(members.iter().map(|member| member.piece));
     Ok(())
@@ -182,30 +183,28 @@ fn heap_sort<T>(items: &mut [T], less: impl Fn(&T, &T) -> bool) {
             }
         };
         loop {
-            let mut child = 2 * parent + 1;
-            if child >= end {
+            let mut largest = parent;
+            for child in [2 * parent + 1, 2 * parent + 2] {
+                if child < end && less(&items[largest], &items[child]) {
+                    largest = child;
+                }
+            }
+            if largest == parent {
                 break;
             }
-            if child + 1 < end && less(&items[child], &items[child + 1]) {
-                child += 1;
-            }
-            if !less(&items[parent], &items[child]) {
-                break;
-            }
-            items.swap(parent, child);
-            parent = child;
+            items.swap(parent, largest);
+            parent = largest;
         }
     }
 }
 
-#[cold]
-fn first_repeated(members: &mut [Member], names: Names<'_>) -> usize {
-    sort_by_name(members, names);
+/// The offset of the first member, in reading order, whose name came before. They are sorted.
+fn first_repeated(members: &[Member], names: Names<'_>) -> Option<usize> {
     let repeated = members
         .windows(2)
         .filter(|pair| names.compare(&pair[0], &pair[1]).is_eq())
         .map(|pair| pair[1].piece.start as usize);
-    repeated.min().unwrap_or_default()
+    repeated.min()
 }
 
 #[cfg(test)]

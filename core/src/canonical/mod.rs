@@ -124,6 +124,16 @@ pub(crate) fn canonicalize_into(
     Ok(())
 }
 
+/// Appends `head` and the canonical form, numbers exact. Where there is none, appends nothing.
+///
+/// Not inlined, and for one kind of sink: a page downloads one of it.
+#[inline(never)]
+pub(crate) fn append(input: &[u8], head: &[u8], out: &mut Vec<u8>) -> Result<(), CanonicalError> {
+    canonicalize_into(input, NumberMode::Exact, head, |part| {
+        out.extend_from_slice(part)
+    })
+}
+
 /// Appends `text` as a canonical string, with its quotes.
 pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');

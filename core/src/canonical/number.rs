@@ -15,6 +15,9 @@ const MAX_WHOLE: usize = 21;
 /// The most significant digits that every double gives back as they were.
 const SAFE_DIGITS: usize = 15;
 
+/// Whether [`read`] tells what is canonical. A page leaves that to [`rewrite`]: it is less code.
+const KNOWN: bool = !cfg!(idemp_small);
+
 /// What stands at a place where a number should.
 pub(super) struct Literal {
     /// Where it ends.
@@ -61,13 +64,17 @@ pub(super) fn read(input: &[u8], start: usize, mode: NumberMode) -> Result<Liter
             let fits = mode == NumberMode::Exact || digits <= SAFE_DIGITS;
             Ok(Literal {
                 end: part_end,
-                canonical: input[part_end - 1] != b'0' && !tiny && whole_len <= MAX_WHOLE && fits,
+                canonical: KNOWN
+                    && input[part_end - 1] != b'0'
+                    && !tiny
+                    && whole_len <= MAX_WHOLE
+                    && fits,
             })
         }
         Some(b'e' | b'E') => exponent(input, whole_end + 1),
         _ => Ok(Literal {
             end: whole_end,
-            canonical: whole_len <= max_whole && !(negative && zero),
+            canonical: KNOWN && whole_len <= max_whole && !(negative && zero),
         }),
     }
 }
@@ -136,29 +143,18 @@ impl<'a> Decimal<'a> {
             [b'-', rest @ ..] => (true, rest),
             rest => (false, rest),
         };
-        let (mantissa, exponent) = match rest.iter().position(|b| matches!(b, b'e' | b'E')) {
-            Some(at) => (&rest[..at], saturating(&rest[at + 1..])),
-            None => (rest, 0),
-        };
-        let (mut head, mut tail) = match mantissa.iter().position(|&b| b == b'.') {
-            Some(at) => (&mantissa[..at], &mantissa[at + 1..]),
-            None => (mantissa, &mantissa[..0]),
-        };
+        let (mantissa, exponent) = cut(rest, b'e');
+        let exponent = saturating(exponent);
+        let (mut head, mut tail) = cut(mantissa, b'.');
         // An offset in memory, so the sum is far from overflow: see `saturating`.
         let mut point = head.len() as i64 + exponent;
-        let zeros = |digits: &[u8]| digits.iter().take_while(|&&b| b == b'0').count();
-        let leading = zeros(head);
-        head = &head[leading..];
-        point -= leading as i64;
+        point -= leave_leading_zeros(&mut head);
         if head.is_empty() {
-            let leading = zeros(tail);
-            tail = &tail[leading..];
-            point -= leading as i64;
+            point -= leave_leading_zeros(&mut tail);
         }
-        let trailing = |digits: &[u8]| digits.iter().rev().take_while(|&&b| b == b'0').count();
-        tail = &tail[..tail.len() - trailing(tail)];
+        leave_trailing_zeros(&mut tail);
         if tail.is_empty() {
-            head = &head[..head.len() - trailing(head)];
+            leave_trailing_zeros(&mut head);
         }
         let len = head.len() + tail.len();
         (len > 0).then_some(Self {
@@ -212,6 +208,32 @@ impl<'a> Decimal<'a> {
     }
 }
 
+/// What lies before a small letter or a sign, in lower or upper case, and what lies behind it.
+#[cfg_attr(idemp_small, inline(never))]
+fn cut(text: &[u8], letter: u8) -> (&[u8], &[u8]) {
+    match text.iter().position(|byte| byte | 0x20 == letter) {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, &[]),
+    }
+}
+
+/// How many there were.
+#[cfg_attr(idemp_small, inline(never))]
+fn leave_leading_zeros(digits: &mut &[u8]) -> i64 {
+    let all = digits.len();
+    while let [b'0', rest @ ..] = digits {
+        *digits = rest;
+    }
+    (all - digits.len()) as i64
+}
+
+#[cfg_attr(idemp_small, inline(never))]
+fn leave_trailing_zeros(digits: &mut &[u8]) {
+    while let [rest @ .., b'0'] = digits {
+        *digits = rest;
+    }
+}
+
 /// Appends the shortest form of the double nearest to the number that starts at `start`.
 fn write_double(start: usize, text: &mut Vec<u8>) -> Result<(), CanonicalErrorKind> {
     let value: f64 = std::str::from_utf8(&text[start..])
@@ -248,16 +270,13 @@ fn shortest(value: f64) -> String {
 
 /// An exponent, so large where it is beyond all use that no mantissa in memory brings it back.
 fn saturating(digits: &[u8]) -> i64 {
-    const FAR: i64 = 1 << 60;
+    const FAR: i64 = 1 << 59;
     let (negative, digits) = match digits {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] | digits => (false, digits),
     };
     let value = digits.iter().fold(0i64, |value, digit| {
-        value
-            .saturating_mul(10)
-            .saturating_add(i64::from(digit - b'0'))
-            .min(FAR)
+        (value * 10 + i64::from(digit - b'0')).min(FAR)
     });
     if negative { -value } else { value }
 }

@@ -4,6 +4,7 @@ use super::members::{self, DECODED, Member, Names};
 use super::workspace::{By, Edit, Piece, Workspace};
 use super::{CanonicalError, CanonicalErrorKind, MAX_DEPTH, NumberMode};
 use super::{number, order, scan, string};
+use crate::utf8;
 
 /// The longest text. Offsets are kept in 32 bits, also those in what is rewritten, and that is at
 /// most 21 bytes for 4 (`1e20`).
@@ -68,8 +69,8 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
         if self.input.len() > MAX_BYTES {
             return Err(self.fail(CanonicalErrorKind::TooLong, MAX_BYTES));
         }
-        if let Err(error) = std::str::from_utf8(self.input) {
-            return Err(self.fail(CanonicalErrorKind::Utf8, error.valid_up_to()));
+        if let Some(valid) = utf8::first_invalid(self.input) {
+            return Err(self.fail(CanonicalErrorKind::Utf8, valid));
         }
         let start = scan::white_end(self.input, 0);
         let end = self.value(start, 0)?;
@@ -318,7 +319,7 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
         match string::read(self.input, start, at, &mut self.workspace.text) {
             Ok(escaped) => {
                 if !escaped.canonical {
-                    self.workspace.replace(start, escaped.close, text);
+                    self.replace(start, escaped.close, text);
                 }
                 Ok(escaped.close + 1)
             }
@@ -342,17 +343,23 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
         if let Err(kind) = number::rewrite::<EXACT>(literal, self.mode, &mut self.workspace.text) {
             return Err(self.fail(kind, start));
         }
-        if self.workspace.text[text..] == *literal {
+        self.replace(start, end, text);
+        Ok(end)
+    }
+
+    /// Puts what was appended to the text since `text` in the place of a range of the input, where
+    /// it is something else.
+    fn replace(&mut self, start: usize, end: usize, text: usize) {
+        if self.workspace.text[text..] == self.input[start..end] {
             self.workspace.text.truncate(text);
         } else {
             self.workspace.replace(start, end, text);
         }
-        Ok(end)
     }
 
     #[cfg_attr(not(idemp_small), inline(always))]
     fn word(&mut self, at: usize, word: &'static [u8]) -> Position {
-        if self.input[at..].starts_with(word) {
+        if !cfg!(idemp_small) && self.input[at..].starts_with(word) {
             return Ok(at + word.len());
         }
         let same = self.input[at..]
@@ -360,6 +367,9 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
             .zip(word)
             .take_while(|(l, r)| l == r);
         let same = same.count();
+        if same == word.len() {
+            return Ok(at + same);
+        }
         Err(self.unexpected(at + same))
     }
 

@@ -30,7 +30,8 @@ pub(super) fn read(
             }
             Some(b'\\') => {
                 let escape = Escape::read(input, at)?;
-                if canonical && !escape.is_canonical(&input[at..escape.end]) {
+                if canonical && (cfg!(idemp_small) || !escape.is_canonical(&input[at..escape.end]))
+                {
                     canonical = false;
                     text.extend_from_slice(&input[start..at]);
                 }

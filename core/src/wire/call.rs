@@ -20,20 +20,29 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// Reads a call that has not started.
-    pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
-        Some(match from.byte() {
+    /// Reads a call, or one that has started, as [`Call::write`] wrote it.
+    #[inline(never)]
+    pub(super) fn read(from: &mut Reader<'_>, started: bool) -> Self {
+        let mut call = Self::read_call(from);
+        if started {
+            call.read_progress(from);
+        }
+        call
+    }
+
+    fn read_call(from: &mut Reader<'_>) -> Self {
+        match from.byte() {
             1 => {
-                let slot = from.slot_key()?;
+                let slot = from.slot_key();
                 let (fingerprint, policy) = (from.fingerprint(), from.policy());
                 Self::Begin(Begin::new(slot, fingerprint, policy, from.owner()))
             }
             2 => {
-                let token = from.token()?;
+                let token = from.token();
                 Self::Lease(LeaseCall::new(token, verb(from)))
             }
             3 => {
-                let slot = from.slot_key()?;
+                let slot = from.slot_key();
                 let resolution = match from.optional_body() {
                     None => Resolution::Vacant,
                     Some(outcome) => Resolution::Completed(outcome),
@@ -41,21 +50,18 @@ impl Call {
                 let policy = from.policy();
                 Self::Resolve(Resolve::new(slot, resolution, policy, from.owner()))
             }
-            4 => {
-                let slot = from.slot_key()?;
+            kind => {
+                if kind != 4 {
+                    from.refuse(Refused::MALFORMED);
+                }
+                let slot = from.slot_key();
                 Self::Peek(Peek::new(slot, from.policy()))
             }
-            _ => {
-                from.refuse(Refused::MALFORMED);
-                return None;
-            }
-        })
+        }
     }
 
-    /// Reads one that has, as [`Call::write`] wrote it.
-    pub(super) fn read_started(from: &mut Reader<'_>) -> Option<Self> {
-        let mut call = Self::read(from)?;
-        match &mut call {
+    fn read_progress(&mut self, from: &mut Reader<'_>) {
+        match self {
             Self::Begin(begin) => {
                 begin.attempt = from.attempt();
                 begin.fence = from.number();
@@ -72,9 +78,9 @@ impl Call {
             Self::Resolve(resolve) => resolve.rounds = from.byte(),
             Self::Peek(_) => {}
         }
-        Some(call)
     }
 
+    #[inline(never)]
     fn write(&self, out: &mut Writer) {
         match self {
             Self::Begin(begin) => {
@@ -124,42 +130,48 @@ impl Call {
         fresh: Rev,
         out: &mut Writer,
     ) -> Result<(), Refused> {
-        let swap = match &mut self {
+        let asks = match &mut self {
             Self::Begin(begin) => next(begin, reply, fresh, out)?,
             Self::Lease(lease) => next(lease, reply, fresh, out)?,
             Self::Resolve(resolve) => next(resolve, reply, fresh, out)?,
             Self::Peek(peek) => next(peek, reply, fresh, out)?,
         };
-        if let Some(swap) = swap {
-            out.byte(0);
-            out.swap(&swap);
+        if asks {
             self.write(out);
         }
         Ok(())
     }
 }
 
-/// The question; or writes the answer. An error of the slot is the host's to throw.
+/// Writes the question, and says so; or writes the answer. An error of the slot is the host's to throw.
+#[inline(never)]
 fn next<T: Told>(
     machine: &mut impl Machine<Done = Result<T, SlotError>>,
     reply: Option<Swapped>,
     fresh: Rev,
     out: &mut Writer,
-) -> Result<Option<crate::slot::Swap>, Refused> {
+) -> Result<bool, Refused> {
     let step = match reply {
         None => machine.start(fresh),
         Some(reply) => machine.on_reply(reply, fresh),
     };
-    match step {
-        Step::Ask(swap) => Ok(Some(swap)),
-        Step::Done(done) => {
-            out.byte(1);
-            done?.tell(out);
-            Ok(None)
+    // By reference: what is moved is code to download.
+    match &step {
+        Step::Ask(swap) => {
+            out.byte(0);
+            out.swap(swap);
+            Ok(true)
         }
+        Step::Done(Ok(told)) => {
+            out.byte(1);
+            told.tell(out);
+            Ok(false)
+        }
+        Step::Done(Err(error)) => Err((*error).into()),
     }
 }
 
+#[inline(never)]
 fn verb(from: &mut Reader<'_>) -> Verb {
     match from.byte() {
         1 => Verb::Finish(from.body()),
@@ -176,6 +188,7 @@ fn verb(from: &mut Reader<'_>) -> Verb {
     }
 }
 
+#[inline(never)]
 fn write_verb(verb: &Verb, out: &mut Writer) {
     let (number, body) = match verb {
         Verb::Finish(outcome) => (1, Some(outcome)),
@@ -198,6 +211,7 @@ trait Told {
 }
 
 impl Told for Decision {
+    #[inline(never)]
     fn tell(&self, out: &mut Writer) {
         match self {
             Self::Miss(token) => {
@@ -229,6 +243,7 @@ impl Told for Replay {
 }
 
 impl Told for LeaseReply {
+    #[inline(never)]
     fn tell(&self, out: &mut Writer) {
         match self {
             Self::Held(token) => {
@@ -249,6 +264,7 @@ impl Told for LeaseReply {
 }
 
 impl Told for Resolved {
+    #[inline(never)]
     fn tell(&self, out: &mut Writer) {
         out.byte(match self {
             Self::Done => 1,
@@ -259,6 +275,7 @@ impl Told for Resolved {
 }
 
 impl Told for Option<Peeked> {
+    #[inline(never)]
     fn tell(&self, out: &mut Writer) {
         let Some(seen) = self else {
             return out.byte(0);

@@ -11,7 +11,7 @@ use crate::error::SlotError;
 use crate::fingerprint::Fingerprint;
 use crate::key::SlotKey;
 use crate::policy::{Lapse, Policy, Unchecked, Usage};
-use crate::slot::{Expect, Head, NewSlot, Owner, Put, Rev, Slot, Swap, Swapped, Verdict};
+use crate::slot::{Expect, Head, Owner, Put, Rev, Slot, Swap, Swapped, Verdict};
 use crate::time::{Millis, Timestamp, millis};
 use crate::token::{LeaseToken, Published};
 
@@ -153,14 +153,11 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(never)]
-    pub(super) fn slot_key(&mut self) -> Option<SlotKey> {
-        match SlotKey::from_bytes(self.framed()) {
-            Ok(name) => Some(name),
-            Err(why) => {
-                self.refuse(why.into());
-                None
-            }
-        }
+    pub(super) fn slot_key(&mut self) -> SlotKey {
+        SlotKey::from_bytes(self.framed()).unwrap_or_else(|why| {
+            self.refuse(why.into());
+            SlotKey::none()
+        })
     }
 
     #[inline(never)]
@@ -203,9 +200,9 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(never)]
-    pub(super) fn token(&mut self) -> Option<LeaseToken> {
-        Some(LeaseToken {
-            slot: self.slot_key()?,
+    pub(super) fn token(&mut self) -> LeaseToken {
+        LeaseToken {
+            slot: self.slot_key(),
             fingerprint: self.fingerprint(),
             policy: self.policy(),
             owner: self.owner(),
@@ -220,7 +217,7 @@ impl<'a> Reader<'a> {
                 1 => Published::Known(None),
                 _ => Published::Known(Some(self.body())),
             },
-        })
+        }
     }
 
     #[inline(never)]
@@ -243,6 +240,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn reply(&mut self) -> Swapped {
         Swapped {
             now: self.time(),
@@ -254,6 +252,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn expect(&mut self) -> Expect {
         if self.flag() {
             Expect::Rev(self.rev())
@@ -261,30 +260,24 @@ impl<'a> Reader<'a> {
             Expect::Vacant
         }
     }
-
-    pub(super) fn put(&mut self) -> Put {
-        if !self.flag() {
-            return Put::Remove;
-        }
-        Put::Slot(NewSlot {
-            rev: self.rev(),
-            lease_for: self.span(),
-            keep_for: self.span(),
-            head: self.head(),
-            body: self.body(),
-        })
-    }
 }
 
 /// Writes what a host gets.
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
-    /// With what an answer begins with.
     pub(super) fn new() -> Self {
-        let mut bytes = Vec::with_capacity(512);
-        bytes.extend_from_slice(&super::ANSWERED);
-        Self(bytes)
+        Self(Vec::with_capacity(512))
+    }
+
+    /// What is written so far, to be appended to.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
+    pub(super) fn refused(&mut self, Refused { code, detail }: Refused) {
+        self.bytes(&[0, code]);
+        self.number(detail);
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
@@ -355,12 +348,12 @@ impl Writer {
         self.byte((policy.usage() == Usage::WhileActive).into());
         self.lapse(policy.lapse());
         for span in [
-            policy.retention(),
-            policy.lease(),
-            policy.ceiling(),
-            policy.tombstone(),
+            policy.retention,
+            policy.lease,
+            policy.ceiling,
+            policy.tombstone,
         ] {
-            self.span(span);
+            self.number(span.count());
         }
     }
 
@@ -386,6 +379,7 @@ impl Writer {
         }
     }
 
+    #[inline(never)]
     /// Without the name of the slot, which the host knows.
     pub(super) fn swap(&mut self, swap: &Swap) {
         match &swap.expect {

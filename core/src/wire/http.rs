@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::Refused;
 use super::codec::Reader;
-use super::{ANSWERED, Answer, Refused};
 use crate::canonical::{NumberMode, PointerError, canonicalize};
 use crate::fingerprint::FingerprintBuilder;
 use crate::hex::{from_hex, hex};
@@ -31,6 +31,8 @@ use crate::http::{
     Strictness, format_key_header, parse_idempotency_key,
 };
 use crate::key::Key;
+
+type Answer = Result<Vec<u8>, Refused>;
 
 pub(super) fn call(function: u8, question: &[u8]) -> Answer {
     match function {
@@ -60,7 +62,7 @@ fn rule<'q, Q: Deserialize<'q>>(question: &'q [u8], answer: impl FnOnce(Q) -> Ru
         Ok(ok) => json!({ "ok": ok }),
         Err(error) => json!({ "error": error }),
     };
-    Ok([&ANSWERED[..], answer.to_string().as_bytes()].concat())
+    Ok(answer.to_string().into_bytes())
 }
 
 fn named(error: impl std::fmt::Display) -> String {
@@ -78,7 +80,7 @@ fn mode(number: u8) -> Result<NumberMode, Refused> {
 
 fn canonical(question: &[u8]) -> Answer {
     let (&number, text) = question.split_first().ok_or(Refused::MALFORMED)?;
-    Ok([&ANSWERED, &*canonicalize(text, mode(number)?)?].concat())
+    Ok(canonicalize(text, mode(number)?)?.into_owned())
 }
 
 /// What counts in a request beside its body.
@@ -137,12 +139,7 @@ fn fingerprint(question: &[u8]) -> Answer {
         true => builder.raw(body),
         false => builder.json(body)?,
     };
-    Ok([
-        &ANSWERED[..],
-        &[fingerprint.version()],
-        fingerprint.digest(),
-    ]
-    .concat())
+    Ok([&[fingerprint.version()], &fingerprint.digest()[..]].concat())
 }
 
 impl From<PointerError> for Refused {

@@ -19,8 +19,9 @@
 //!           | 2 flag:while-active flag:fences retention {0 | 1 span}:lease,ceiling,tombstone -> policy
 //!           | 3 fresh call -> step
 //!           | 4 fresh reply machine -> step
-//!           | 5 now (0 | 1 lost-to) swap -> 0 won, removed | 1 lease-until gone-at won, put
-//!                                         | 2 lost to nothing | 3 lost to what lies there
+//!           | 5 now (0 | 1 rev lease-until gone-at) (0 vacant | 1 rev) (0 remove | 1 lease-for keep-for)
+//!                 -> 0 won, removed | 1 lease-until gone-at won, put | 2 lost to nothing
+//!                  | 3 lost to what lies there
 //!           | 6 JSON body -> fingerprint | 7 other body -> fingerprint
 //!           | 8 JSON body -> what 6 hashes, for a host that has a faster SHA-256
 //!           | 9 JSON text -> canonical form, numbers exact
@@ -55,43 +56,55 @@ mod codec;
 #[cfg(not(idemp_small))]
 mod http;
 
-use std::time::Duration;
-
 use call::Call;
 use codec::{Reader, Writer};
 use sha2::{Digest, Sha256};
 
-use crate::canonical::{self, CanonicalError, CanonicalErrorKind, NumberMode};
+use crate::canonical::{self, CanonicalError, CanonicalErrorKind};
 use crate::error::SlotError;
 use crate::fingerprint::Fingerprint;
 use crate::key::{KeyError, SlotKey};
-use crate::policy::{Policy, PolicyBuilder, PolicyError, Usage};
-use crate::slot::{Rev, Slot, Swap, Swapped, Verdict};
+use crate::policy::{Policy, PolicyError, Usage};
+use crate::slot::{self, Defeat};
 
 /// Answers any question: the number of a function, and what that takes. 1 and the answer comes
 /// back; or 0, the code of what is wrong in one byte, and a detail in eight: see [`Refused`].
 #[must_use]
 pub fn call(function: u8, question: &[u8]) -> Vec<u8> {
-    let answer = match function {
-        1 => slot(question),
-        2 => policy(question),
-        3 => start(question),
-        4 => on_reply(question),
-        5 => apply(question),
-        6 => Ok(fingerprint(Fingerprint::preimage_of_json(question, &[]))),
-        7 => Ok(fingerprint(Fingerprint::preimage_of_bytes(question, &[]))),
-        8 => Ok(Fingerprint::preimage_of_json(question, &ANSWERED)),
-        9 => canonicalize(question),
-        #[cfg(not(idemp_small))]
-        16.. => http::call(function, question),
-        _ => Err(Refused::MALFORMED),
-    };
-    answer
-        .unwrap_or_else(|Refused { code, detail }| [&[0, code], &detail.to_be_bytes()[..]].concat())
+    let mut out = Writer::new();
+    if let Err(refused) = answer(function, question, &mut out) {
+        out = Writer::new();
+        out.refused(refused);
+    }
+    out.into_bytes()
 }
 
-/// What an answer begins with. It is there from the start, so that nothing is moved for it.
-const ANSWERED: [u8; 1] = [1];
+fn answer(function: u8, question: &[u8], out: &mut Writer) -> Result<(), Refused> {
+    out.byte(1);
+    match function {
+        1 => name(question),
+        2 => policy(question, out),
+        3 => step(question, false, out),
+        4 => step(question, true, out),
+        5 => apply(question, out),
+        6 | 7 => {
+            fingerprint(question, function == 6, out);
+            Ok(())
+        }
+        8 => {
+            Fingerprint::preimage_of_json(question, out.buffer());
+            Ok(())
+        }
+        // Only with exact numbers: floats would double what a page downloads.
+        9 => Ok(canonical::append(question, &[], out.buffer())?),
+        #[cfg(not(idemp_small))]
+        16.. => {
+            out.bytes(&http::call(function, question)?);
+            Ok(())
+        }
+        _ => Err(Refused::MALFORMED),
+    }
+}
 
 /// Why a question was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,15 +188,15 @@ impl From<CanonicalError> for Refused {
     }
 }
 
-type Answer = Result<Vec<u8>, Refused>;
-
 /// Checks the name of a slot: see [`SlotKey::from_bytes`]. Nothing out.
-fn slot(name: &[u8]) -> Answer {
+#[inline(never)]
+fn name(name: &[u8]) -> Result<(), Refused> {
     SlotKey::from_bytes(name)?;
-    Ok(ANSWERED.to_vec())
+    Ok(())
 }
 
-fn policy(options: &[u8]) -> Answer {
+#[inline(never)]
+fn policy(options: &[u8], out: &mut Writer) -> Result<(), Refused> {
     let mut from = Reader::new(options);
     let (usage, lapse, retention) = (from.usage(), from.lapse(), from.span());
     let mut builder = match usage {
@@ -191,77 +204,64 @@ fn policy(options: &[u8]) -> Answer {
         Usage::WhileActive => Policy::while_active(retention),
     }
     .on_lapse(lapse);
-    let settings: [fn(PolicyBuilder, Duration) -> PolicyBuilder; 3] = [
-        PolicyBuilder::lease,
-        PolicyBuilder::ceiling,
-        PolicyBuilder::tombstone,
-    ];
-    for set in settings {
+    // Without pointers to functions: for these a page would get a table, and all that std keeps in it.
+    for setting in 0..3 {
         if from.flag() {
-            builder = set(builder, from.span());
+            let span = from.span();
+            builder = match setting {
+                0 => builder.lease(span),
+                1 => builder.ceiling(span),
+                _ => builder.tombstone(span),
+            };
         }
     }
     from.end()?;
-    let mut out = Writer::new();
     out.policy(&builder.build()?);
-    Ok(out.into_bytes())
+    Ok(())
 }
 
-fn start(question: &[u8]) -> Answer {
+/// The first step of a call, or the next one of a machine that has started.
+#[inline(never)]
+fn step(question: &[u8], started: bool, out: &mut Writer) -> Result<(), Refused> {
     let mut from = Reader::new(question);
     let fresh = from.rev();
-    let call = Call::read(&mut from);
+    let reply = started.then(|| from.reply());
+    let call = Call::read(&mut from, started);
     from.end()?;
-    step(call, None, fresh)
+    call.step(reply, fresh, out)
 }
 
-fn on_reply(question: &[u8]) -> Answer {
-    let mut from = Reader::new(question);
-    let fresh = from.rev();
-    let reply = from.reply();
-    let call = Call::read_started(&mut from);
-    from.end()?;
-    step(call, Some(reply), fresh)
-}
-
-fn step(call: Option<Call>, reply: Option<Swapped>, fresh: Rev) -> Answer {
-    let mut out = Writer::new();
-    call.ok_or(Refused::MALFORMED)?
-        .step(reply, fresh, &mut out)?;
-    Ok(out.into_bytes())
-}
-
-fn apply(question: &[u8]) -> Answer {
+#[inline(never)]
+fn apply(question: &[u8], out: &mut Writer) -> Result<(), Refused> {
     let mut from = Reader::new(question);
     let now = from.time();
-    let mut there: Option<Slot> = from.flag().then(|| from.slot());
-    let (expect, put) = (from.expect(), from.put());
+    let there = from.flag();
+    let there = there.then(|| (from.rev(), from.time(), from.time()));
+    let expect = from.expect();
+    let put = from.flag();
+    let put = put.then(|| (from.span(), from.span()));
     from.end()?;
-    // Any name will do: a swap is applied to the slot that it names.
-    let slot = SlotKey::from_bytes(b"\x01\0\x01ss")?;
-    let swap = Swap { slot, expect, put };
-    let mut out = Writer::new();
-    match crate::slot::apply(&mut there, &swap, now).verdict {
-        Verdict::Lost(lies) => out.byte(if lies.is_none() { 2 } else { 3 }),
-        Verdict::Won => match there {
-            None => out.byte(0),
-            Some(slot) => {
-                out.byte(1);
-                out.time(slot.lease_until);
-                out.time(slot.gone_at);
-            }
-        },
+    match slot::compare(there, expect, put, now) {
+        Err(Defeat::ByNothing) => out.byte(2),
+        Err(Defeat::ByWhatLies) => out.byte(3),
+        Ok(_) if put.is_none() => out.byte(0),
+        Ok((lease_until, gone_at)) => {
+            out.byte(1);
+            out.time(lease_until);
+            out.time(gone_at);
+        }
     }
-    Ok(out.into_bytes())
+    Ok(())
 }
 
-fn fingerprint(preimage: Vec<u8>) -> Vec<u8> {
-    let digest = Sha256::digest(preimage);
-    [&ANSWERED, &[Fingerprint::VERSION], &digest[..]].concat()
-}
-
-/// Only with exact numbers: floats would double what a page downloads.
-fn canonicalize(text: &[u8]) -> Answer {
-    let form = canonical::form(text, NumberMode::Exact)?;
-    Ok([&ANSWERED, &*form].concat())
+#[inline(never)]
+fn fingerprint(body: &[u8], json: bool, out: &mut Writer) {
+    let mut preimage = Vec::new();
+    if json {
+        Fingerprint::preimage_of_json(body, &mut preimage);
+    } else {
+        Fingerprint::preimage_of_bytes(body, &mut preimage);
+    }
+    out.byte(Fingerprint::VERSION);
+    out.bytes(&Sha256::digest(preimage));
 }

@@ -1,6 +1,6 @@
 import type { Applied, Slot, Swap } from "../store.js";
 import { APPLY, ask } from "./ask.js";
-import { In, NOTHING, Out } from "./bytes.js";
+import { In, Out } from "./bytes.js";
 
 /**
  * The definition of `swap`, decided by the Rust core: what to answer, and what lies in the slot
@@ -10,12 +10,12 @@ export function apply(slot: Slot | undefined, swap: Swap, now: number): Applied 
   const { expect, put } = swap;
   const out = new Out().number(now);
   // Neither record nor body decides anything here, so they stay at home.
-  if (slot) lostTo(out.byte(1), { ...slot, head: NOTHING }, 0);
+  if (slot) lies(out.byte(1), slot);
   else out.byte(0);
   if (expect === "vacant") out.byte(0);
   else out.byte(1).hex(expect.rev);
   if (put === "remove") out.byte(0);
-  else out.byte(1).hex(put.rev).number(put.leaseFor).number(put.keepFor).framed(NOTHING).byte(0);
+  else out.byte(1).number(put.leaseFor).number(put.keepFor);
   const from = new In(ask(APPLY, out.done()));
   switch (from.byte()) {
     case 0:
@@ -32,12 +32,7 @@ export function apply(slot: Slot | undefined, swap: Swap, now: number): Applied 
   }
 }
 
-/** The slot that defeated a swap; a mark stands for its body. */
-export function lostTo(out: Out, slot: Slot, mark: number): Out {
-  return out
-    .hex(slot.rev)
-    .number(slot.leaseUntil)
-    .number(slot.goneAt)
-    .framed(slot.head)
-    .byte(mark);
+/** What decides of what lies in a slot. */
+export function lies(out: Out, slot: Slot): Out {
+  return out.hex(slot.rev).number(slot.leaseUntil).number(slot.goneAt);
 }

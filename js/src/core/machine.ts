@@ -1,7 +1,7 @@
 import type { Decision, InProgress, Peeked, Replay } from "../decision.js";
 import type { NewSlot, SlotKey, Swap, Swapped } from "../store.js";
 import type { LeaseToken, Policy } from "../token.js";
-import { lostTo } from "./apply.js";
+import { lies } from "./apply.js";
 import { ON_REPLY, POLICY, START, ask } from "./ask.js";
 import { In, NOTHING, Out, equal, toHex } from "./bytes.js";
 import type { Fingerprint } from "./fingerprint.js";
@@ -202,7 +202,7 @@ function machine<D>(
         const { body } = reply.slot;
         const same = bodies.own && equal(body, bodies.own);
         bodies.lies = body;
-        lostTo(out.byte(2), reply.slot, mark(body, same ? OWN : LIES));
+        lies(out.byte(2), reply.slot).framed(reply.slot.head).byte(mark(body, same ? OWN : LIES));
       }
       return step(ask(ON_REPLY, out.raw(waiting).done()));
     },
