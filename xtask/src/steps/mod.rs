@@ -160,6 +160,13 @@ pub(crate) const ALL: &[Step] = &[
         run: wasm::check,
     },
     Step {
+        name: "small",
+        about: "core as pages get it, built for size: the same answers, natively",
+        nightly: false,
+        mend: "see `failures:` above; what differs is under `cfg(idemp_small)`",
+        run: small,
+    },
+    Step {
         name: "js",
         about: "the TypeScript of the npm package, its tests and its example: types, and tests in Node",
         nightly: false,
@@ -257,6 +264,23 @@ fn doctests(tally: &mut Tally) -> Result<String, Trouble> {
         &Invocation::new("cargo test --workspace --all-features --doc --no-fail-fast"),
         tally,
     )
+}
+
+fn small(tally: &mut Tally) -> Result<String, Trouble> {
+    const TESTS: [&str; 7] = [
+        "canonical",
+        "canonical_properties",
+        "decision_table",
+        "fingerprint",
+        "races",
+        "vectors",
+        "wire",
+    ];
+    let tests = Invocation::new("cargo test -p idemp --target-dir target/small");
+    let tests = TESTS
+        .iter()
+        .fold(tests, |tests, name| tests.arg("--test").arg(*name));
+    count(&tests.env("RUSTFLAGS", "--cfg idemp_small"), tally)
 }
 
 fn shuttle(tally: &mut Tally) -> Result<String, Trouble> {
