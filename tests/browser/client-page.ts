@@ -1,6 +1,8 @@
 import "../../js/src/core/inline.js";
 import { createClient, type Client, type ClientEvent, type ClientOptions, type Intent } from "../../js/src/fetch/index.js";
 
+import type { Store } from "../../js/src/store.js";
+import { indexedDbStore } from "../../js/src/stores/indexeddb.js";
 import { memoryStore } from "../../js/src/stores/memory.js";
 
 /** What a test of a page asks for, by name: only data crosses to the page and back. */
@@ -26,6 +28,8 @@ export interface ClientPage {
   events: ClientEvent[];
   /** Work that sends nothing, with the store of a browser and with one in memory. */
   offTheNet(): Promise<[Outcome, Outcome]>;
+  /** Begins, and gets no further: the swap after the claim is never made. Ends when it would be. */
+  claimOnly(user: string, intent: Intent, body: unknown): Promise<void>;
   /** The names of the Web Locks that are held. */
   locks(): Promise<string[]>;
   /** How the order is sent and what with, for tests of the whole. */
@@ -108,6 +112,17 @@ const api: ClientPage = {
     const [one, other] = clients.map((client) => outcome(client.once("order", {}, async () => ++ran)));
     return [await one!, await other!];
   },
+  claimOnly: (user, intent, body) =>
+    new Promise((claimed) => {
+      const store = indexedDbStore();
+      let swaps = 0;
+      const swap: Store["swap"] = (swap) => {
+        if (++swaps === 1) return store.swap(swap);
+        claimed();
+        return new Promise(() => {});
+      };
+      void createClient({ user, store: { swap } }).once(intent, body, async () => {});
+    }),
   async locks() {
     const { held = [] } = await navigator.locks.query();
     return held.map(({ name }) => name ?? "");

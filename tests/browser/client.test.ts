@@ -126,6 +126,19 @@ suite("the client in Chromium", { timeout: 240_000 }, () => {
     assert.equal(new Set(service.requests).size, 1);
   });
 
+  test("a tab that died between its claim and its key binds nobody: nothing was sent", async () => {
+    const it = intent();
+    const [first, second] = [await tab(), await tab()];
+    await first.evaluate(([it, body]) => api.claimOnly("ada", it, body), [it, { size: 1 }] as const);
+    const inFlight = await order(second, "ada", it, { size: 2 });
+    assert.equal(inFlight.error?.code, "CONFLICT", "while it lives");
+    await first.close();
+    while ((await second.evaluate(() => navigator.locks.query())).held!.length > 0);
+    const { data } = await order(second, "ada", it, { size: 2 });
+    assert.equal((data as { id: number }).id, 1);
+    assert.equal(service.requests.length, 1);
+  });
+
   test("after a reload the outcome is there, and nothing is sent", async () => {
     const it = intent();
     const one = await tab();

@@ -125,7 +125,9 @@ export async function once<T>(
       } else if (decision.type === "conflict") {
         const left = await idem.peek(scope, key, policy);
         const known = read(left?.body);
-        if (!left || left.live || !known || !isOver(known, clock, expiry)) throw conflict();
+        // Where there is no key nothing was sent, and who has the lock knows that its owner is dead.
+        const binds = known ? left?.live || !isOver(known, clock, expiry) : !free;
+        if (!left || binds) throw conflict();
         await left.lease.finish(NOTHING);
       } else {
         // Not of this client's making: somebody fenced it.
