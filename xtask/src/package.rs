@@ -4,6 +4,7 @@ use crate::invocation::Invocation;
 use crate::node;
 use crate::steps::wasm;
 use crate::steps::{Trouble, or_get};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The two builds: the profile, which is the folder, too, and the flags. No message of a panic names a
 /// file: pages would download the names of this machine's folders.
@@ -19,8 +20,12 @@ pub(crate) fn main(_: &[String]) -> Result<(), String> {
     Ok(build()?)
 }
 
-/// Builds the package. What has not changed is not built again.
+/// Builds the package, once a run: several steps want it.
 pub(crate) fn build() -> Result<(), Trouble> {
+    static BUILT: AtomicBool = AtomicBool::new(false);
+    if BUILT.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     or_get(node::prepare(), node::GET)?;
     or_get(node::prepare_packages(), node::GET_PACKAGES)?;
     let mut machine = Invocation::new("node js/build/machine.mjs");
@@ -36,5 +41,6 @@ pub(crate) fn build() -> Result<(), Trouble> {
     }
     machine.run()?;
     Invocation::new("node js/build/package.mjs").run()?;
+    BUILT.store(true, Ordering::Relaxed);
     Ok(())
 }
