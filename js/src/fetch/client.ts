@@ -1,3 +1,5 @@
+import { toBase64 } from "../base64.js";
+import { NOTHING } from "../core/bytes.js";
 import { StoreError } from "../errors.js";
 import { fingerprintOf } from "../core/fingerprint.js";
 import { scopePrefix, type Scope } from "../core/slot-key.js";
@@ -8,9 +10,9 @@ import { indexedDbStore } from "../stores/indexeddb.js";
 import { either, systemClock, type Clock } from "./clock.js";
 import { OnceError } from "./errors.js";
 import { isTaken } from "./locks.js";
-import { isOver, NOTHING, once, policies, type Intended, type OnceEvent, type Place } from "./once.js";
+import { isOver, once, policies, type Intended, type OnceEvent, type Place } from "./once.js";
 import { freshKey, read } from "./record.js";
-import { base64, rebuilt, remembered, Unremembered, type Remembered } from "./remembered.js";
+import { rebuilt, remembered, Unremembered, type Remembered } from "./remembered.js";
 import { ONCE_ONLY, rulesOf, type RetryOptions } from "./retry.js";
 import { KEY_HEADER, keyHeader, send } from "./send.js";
 import { isRefusal } from "./verdict.js";
@@ -230,7 +232,7 @@ export function createClient(options: ClientOptions): Client {
         named(idempotencyKey ?? (keyed ? freshKey() : undefined));
         return (await send(request, isStreamed(init), how)).response;
       }
-      const body = base64(new Uint8Array(await request.clone().arrayBuffer()));
+      const body = toBase64(new Uint8Array(await request.clone().arrayBuffer()));
       const payload = [request.method, request.url, body];
       let live: Response | undefined;
       try {

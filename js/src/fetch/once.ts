@@ -1,3 +1,4 @@
+import { NOTHING } from "../core/bytes.js";
 import type { Fingerprint } from "../core/fingerprint.js";
 import type { Scope } from "../core/slot-key.js";
 import type { Decision } from "../decision.js";
@@ -162,8 +163,6 @@ interface Policies {
 const POLICIES = new Map<number, Policies>();
 
 const LEASE = 30_000;
-
-export const NOTHING = new Uint8Array();
 
 /** Whether a slot whose lease is over may be taken as if it were vacant. */
 export function isOver(known: Note, clock: Clock, expiry: number): boolean {

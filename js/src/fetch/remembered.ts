@@ -1,3 +1,4 @@
+import { fromBase64, toBase64 } from "../base64.js";
 import { RefusedError } from "./errors.js";
 
 /** A successful answer, as it is remembered: it has a JSON form. */
@@ -18,12 +19,12 @@ export async function remembered(response: Response): Promise<Remembered | undef
   const bytes = new Uint8Array(await response.clone().arrayBuffer());
   if (bytes.length > LONGEST_BODY) return undefined;
   const { status, statusText } = response;
-  return { status, statusText, headers: [...response.headers], body: base64(bytes) };
+  return { status, statusText, headers: [...response.headers], body: toBase64(bytes) };
 }
 
 /** The answer, anew. Its `url` is empty, since no server gave it. */
 export function rebuilt({ body, ...init }: Remembered): Response {
-  const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
+  const bytes = fromBase64(body);
   return new Response(bytes.length > 0 ? bytes : null, init);
 }
 
@@ -36,10 +37,4 @@ export class Unremembered extends RefusedError {
   ) {
     super("REFUSED", kept);
   }
-}
-
-export function base64(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return btoa(text);
 }

@@ -14,6 +14,8 @@
  * corrupt, and corrupt is an error, never a vacancy.
  */
 
+import { fromBase64, toBase64 } from "../base64.js";
+import { NOTHING, fromHex, toHex } from "../core/bytes.js";
 import { StoreError } from "../errors.js";
 import type { Slot } from "../store.js";
 
@@ -25,7 +27,7 @@ export function encodeSlot(slot: Slot): Uint8Array {
   const bytes = new Uint8Array(HEAD_AT + slot.head.length + slot.body.length);
   const view = new DataView(bytes.buffer);
   bytes[0] = VERSION;
-  for (let at = 0; at < 16; at++) bytes[1 + at] = Number.parseInt(slot.rev.slice(2 * at, 2 * at + 2), 16);
+  bytes.set(fromHex(slot.rev) ?? NOTHING, 1);
   view.setBigUint64(17, BigInt(slot.leaseUntil));
   view.setBigUint64(25, BigInt(slot.goneAt));
   view.setUint16(33, slot.head.length);
@@ -46,13 +48,11 @@ export function decodeSlot(bytes: Uint8Array): Slot {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const bodyAt = HEAD_AT + view.getUint16(33);
   if (bytes.length !== bodyAt + view.getUint32(35)) throw corrupt("it is not as long as it says");
-  let rev = "";
-  for (let at = 1; at < 17; at++) rev += (bytes[at] as number).toString(16).padStart(2, "0");
   const leaseUntil = Number(view.getBigUint64(17));
   const goneAt = Number(view.getBigUint64(25));
   if (!Number.isSafeInteger(leaseUntil) || !Number.isSafeInteger(goneAt)) throw corrupt("its time is none");
   return {
-    rev,
+    rev: toHex(bytes.subarray(1, 17)),
     leaseUntil,
     goneAt,
     head: new Uint8Array(bytes.subarray(HEAD_AT, bodyAt)),
@@ -66,18 +66,14 @@ export function decodeSlot(bytes: Uint8Array): Slot {
  * @throws StoreError `STORE_CORRUPT`, as far as it was looked at.
  */
 export function goneAtOfText(text: string): number {
-  const bytes = fromBase64(text.slice(0, 44));
+  const bytes = bytesOf(text.slice(0, 44));
   if (bytes.length < 33 || bytes[0] !== VERSION) throw corrupt("it does not begin like a slot");
   return Number(new DataView(bytes.buffer).getBigUint64(25));
 }
 
 /** A slot as text: {@link encodeSlot} in base64. */
 export function slotToText(slot: Slot): string {
-  const bytes = encodeSlot(slot);
-  let text = "";
-  // As many arguments as every engine takes.
-  for (let at = 0; at < bytes.length; at += 4096) text += String.fromCharCode(...bytes.subarray(at, at + 4096));
-  return btoa(text);
+  return toBase64(encodeSlot(slot));
 }
 
 /**
@@ -86,17 +82,15 @@ export function slotToText(slot: Slot): string {
  * @throws StoreError `STORE_CORRUPT` where it did not make it.
  */
 export function slotFromText(text: string): Slot {
-  return decodeSlot(fromBase64(text));
+  return decodeSlot(bytesOf(text));
 }
 
-function fromBase64(text: string): Uint8Array {
-  let bytes: string;
+function bytesOf(text: string): Uint8Array {
   try {
-    bytes = atob(text);
+    return fromBase64(text);
   } catch {
     throw corrupt("it is no base64");
   }
-  return Uint8Array.from(bytes, (byte) => byte.charCodeAt(0));
 }
 
 function corrupt(advice: string): StoreError {

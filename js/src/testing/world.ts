@@ -1,4 +1,5 @@
 import { apply } from "../core/apply.js";
+import { toHex } from "../core/bytes.js";
 import type { NewSlot, Rev, Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
 import { type Limits, Room, type Subject } from "./subject.js";
 import { difference, lying, told, verdict } from "./words.js";
@@ -171,7 +172,7 @@ export function read(slot: SlotKey): Swap {
 }
 
 export function fresh(): Rev {
-  return hex(crypto.getRandomValues(new Uint8Array(16)));
+  return toHex(crypto.getRandomValues(new Uint8Array(16)));
 }
 
 /** A new slot with some bytes of its own. */
@@ -189,16 +190,12 @@ export function slotKey(scope: readonly string[], key: string): SlotKey {
     const framed = encoder.encode(part);
     bytes.push(framed.length >> 8, framed.length & 255, ...framed);
   }
-  return hex(Uint8Array.from([...bytes, ...encoder.encode(key)]));
+  return toHex(Uint8Array.from([...bytes, ...encoder.encode(key)]));
 }
 
 /** A slot's name, for most laws. */
 export function name(key: string): SlotKey {
   return slotKey(["tenant-7", "user-1"], key);
-}
-
-export function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** What has to lie in a slot, as the definition says. */

@@ -1,9 +1,10 @@
 /** Law 2 at random: commands whose every answer has to be that of the definition. */
 
+import { toHex } from "../../core/bytes.js";
 import type { NewSlot, Rev, SlotKey, Store, Swap, Swapped } from "../../store.js";
 import { Draws } from "../draws.js";
 import { told, verdict } from "../words.js";
-import { Model, NIL, Seen, type World, hex, name, read } from "../world.js";
+import { Model, NIL, Seen, type World, name, read } from "../world.js";
 
 /** 3,200 commands in all. */
 const PHASES = 40;
@@ -66,7 +67,7 @@ class Lane {
 
   draw({ slot, model, past }: Place): Swap {
     const { draws } = this;
-    const strange = hex(draws.bytes(16));
+    const strange = toHex(draws.bytes(16));
     const choice = draws.below(100);
     let expect: Swap["expect"] = { rev: strange };
     if (choice < 30) expect = "vacant";
@@ -82,7 +83,7 @@ class Lane {
     const { draws } = this;
     const spans = [0, 0, 1, 2, 3, 5, 10, 20, 50, 1_000, 1_001, 59_999, 60_000, 3_600_000, 86_400_000];
     return {
-      rev: hex(draws.bytes(16)),
+      rev: toHex(draws.bytes(16)),
       leaseFor: draws.oneOf(spans),
       keepFor: draws.oneOf(spans),
       head: draws.bytes(draws.oneOf([0, 1, 53, 60, 101, 111])),

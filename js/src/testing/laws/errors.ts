@@ -1,8 +1,9 @@
 /** Law 6: errors. They mean "unknown", and they tell no secret. */
 
+import { toHex } from "../../core/bytes.js";
 import type { Swap } from "../../store.js";
 import { told, verdict } from "../words.js";
-import { HOUR, type World, broken, ensure, fresh, hex, newSlot, read, slotKey } from "../world.js";
+import { HOUR, type World, broken, ensure, fresh, newSlot, read, slotKey } from "../world.js";
 
 const KEY = "hunter2-is-what-the-key-hides";
 const BODY = "swordfish-is-what-the-body-hides";
@@ -27,7 +28,7 @@ export function showsNoSecret(error: unknown): void {
   }
   for (const [what, secret] of [["name", KEY], ["body", BODY]] as const) {
     const bytes = new TextEncoder().encode(secret);
-    const forms = [secret, hex(bytes), btoa(secret).slice(0, -4), bytes.join(","), JSON.stringify(bytes).slice(1, -1)];
+    const forms = [secret, toHex(bytes), btoa(secret).slice(0, -4), bytes.join(","), JSON.stringify(bytes).slice(1, -1)];
     ensure(!forms.some((form) => shown.toLowerCase().includes(form.toLowerCase())), () =>
       `an error shows the ${what} of the slot that it is about`);
   }
