@@ -91,7 +91,7 @@ function packed(bytes) {
     order.map((byte, at) => {
       if (at < single) return [byte, letters[at]];
       const behind = at - single;
-      return [byte, letters[single + Math.floor(behind / 91)] + letters[behind % 91]];
+      return [byte, letters[single + Math.floor(behind / letters.length)] + letters[behind % letters.length]];
     }),
   );
   const hex = order.map((byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -34,7 +34,7 @@ for (const file of readdirSync(to, { recursive: true }).map(String).filter((file
   writeFileSync(join(to, file), types);
   writeFileSync(join(dist, "cjs", named(file, "cjs")), renamed(types));
 }
-for (const name of ["idemp.wasm"]) copyFileSync(join(source, "generated", name), join(dist, name));
+copyFileSync(join(source, "generated/idemp.wasm"), join(dist, "idemp.wasm"));
 
 async function converted(file, format) {
   const generated = file.startsWith("generated");

@@ -2,7 +2,7 @@
 //! and the JavaScript beside it into a folder.
 //!
 //! On the way every function that can only panic becomes a trap, which is what a panic ends in
-//! anyway: nobody would read its message, and the code that formats it is a third of the download.
+//! anyway: nobody would read its message, and the code that formats it is a tenth of the download.
 
 use std::error::Error;
 use std::fs;

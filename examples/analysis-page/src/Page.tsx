@@ -24,13 +24,7 @@ export function Page() {
         </div>
         {account && (
           <div className="account">
-            <span className="avatar" aria-hidden="true">
-              {account.name[0]}
-            </span>
-            <span>
-              <strong>{account.name}</strong>
-              <small>{account.company}</small>
-            </span>
+            <Person account={account} />
             <button className="quiet" onClick={() => void signOut(account)}>
               Sign out
             </button>
@@ -52,6 +46,20 @@ export function Page() {
   );
 }
 
+function Person({ account }: { account: Account }) {
+  return (
+    <>
+      <span className="avatar" aria-hidden="true">
+        {account.name[0]}
+      </span>
+      <span>
+        <strong>{account.name}</strong>
+        <small>{account.company}</small>
+      </span>
+    </>
+  );
+}
+
 function SignIn({ enter }: { enter(account: Account): void }) {
   return (
     <section className="card" aria-labelledby="sign-in">
@@ -60,13 +68,7 @@ function SignIn({ enter }: { enter(account: Account): void }) {
       <div className="people">
         {ACCOUNTS.map((account) => (
           <button key={account.user} onClick={() => enter(account)}>
-            <span className="avatar" aria-hidden="true">
-              {account.name[0]}
-            </span>
-            <span>
-              <strong>{account.name}</strong>
-              <small>{account.company}</small>
-            </span>
+            <Person account={account} />
           </button>
         ))}
       </div>
