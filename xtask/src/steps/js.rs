@@ -5,9 +5,10 @@ use crate::invocation::{Invocation, Tally};
 use crate::{node, package, workspace};
 
 /// Folders with a `tsconfig.json`.
-const TYPED: [&str; 4] = [
+const TYPED: [&str; 5] = [
     "js",
     "tests/browser",
+    "tests/node",
     "tests/packaging",
     "examples/analysis-page",
 ];

@@ -5,6 +5,7 @@ mod dependencies;
 mod js;
 mod leaks;
 mod msrv;
+mod node;
 mod packaging;
 mod purity;
 mod stores;
@@ -172,6 +173,13 @@ pub(crate) const ALL: &[Step] = &[
         nightly: false,
         mend: "see the first error, or the first `not ok` or ✖, above",
         run: js::check,
+    },
+    Step {
+        name: "node",
+        about: "the npm package on servers: its stores, middleware and faults, with the real ones",
+        nightly: false,
+        mend: "see the first `not ok` or ✖ above",
+        run: node::check,
     },
     Step {
         name: "browser",

@@ -1,0 +1,18 @@
+//! The npm package on servers: on the clients of PostgreSQL and Redis, with the real ones.
+
+use super::{Trouble, count, js, or_get};
+use crate::invocation::{Invocation, Tally};
+use crate::servers::{POSTGRES, REDIS};
+
+pub(super) fn check(tally: &mut Tally) -> Result<String, Trouble> {
+    js::prepare()?;
+    let postgres = or_get(POSTGRES.prepare(), &POSTGRES.get())?;
+    let redis = or_get(REDIS.prepare(), &REDIS.get())?;
+    Invocation::new("cargo build --package idemp-servers").run()?;
+    // Each file has servers of its own, and there are few cores.
+    let tests = js::tests_of("tests/node", &["--test-concurrency=2"])?;
+    let tests = [postgres, redis]
+        .into_iter()
+        .fold(tests, |tests, (variable, found)| tests.env(variable, found));
+    count(&tests, tally)
+}
