@@ -78,6 +78,8 @@ interface Told {
   readonly task?: string;
   /** Somebody should look: a failed store, a late owner, an unknown outcome. */
   readonly warning: boolean;
+  /** When the step was asked for, in milliseconds since the Unix epoch. */
+  readonly at: number;
   /** How long the step took, in milliseconds on a monotonic clock; where it has ended. */
   readonly durationMs?: number;
 }

@@ -38,7 +38,7 @@ export function openTelemetry({ meter, tracer }: OpenTelemetryOptions = {}): Eve
   };
   const spans = tracer ?? trace.getTracer(NAME);
   return (event) => {
-    const { step, durationMs } = event;
+    const { step, at, durationMs } = event;
     // A step that has not ended is told again.
     if (durationMs === undefined) return;
     const { decisions, failures, durations } = current();
@@ -49,11 +49,10 @@ export function openTelemetry({ meter, tracer }: OpenTelemetryOptions = {}): Eve
     if (event.kind === "FAILED") failures.add(1, { "idemp.step": step, ...error });
     durations.record(durationMs / 1000, { "idemp.step": step, ...outcome, ...error });
     if (!SPANS.has(step)) return;
-    const end = Date.now();
     const span = spans.startSpan(
       `idemp ${step}`,
       {
-        startTime: end - durationMs,
+        startTime: at,
         attributes: {
           "idemp.step": step,
           ...outcome,
@@ -64,7 +63,7 @@ export function openTelemetry({ meter, tracer }: OpenTelemetryOptions = {}): Eve
       context.active(),
     );
     if (type !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: type });
-    span.end(end);
+    span.end(at + durationMs);
   };
 }
 

@@ -32,6 +32,7 @@ export function watching({ onEvent, label, userPart = 0 }: EventOptions): Watch 
   return async (asked, of, going) => {
     const step = typeof asked === "string" ? asked : asked.verb;
     const token = typeof of === "string" ? undefined : of;
+    const at = Date.now();
     const who = whose(token ? token.slot : (of as SlotKey), userPart);
     const tell = (told: Told, about?: Uint8Array, durationMs?: number) => {
       const task = about && labelled(label, about);
@@ -41,6 +42,7 @@ export function watching({ onEvent, label, userPart = 0 }: EventOptions): Watch 
         ...who,
         ...(task !== undefined && { task }),
         warning: WARNINGS.has(told.kind),
+        at,
         ...(durationMs !== undefined && { durationMs }),
       };
       for (const hook of hooks) hear(hook, Object.freeze(event as IdempEvent));
