@@ -1,4 +1,4 @@
-import { SpanStatusCode, context, metrics, trace, type Meter, type Tracer } from "@opentelemetry/api";
+import { SpanStatusCode, context, metrics, trace, type Attributes, type Meter, type Tracer } from "@opentelemetry/api";
 import type { EventHook, EventKind, IdempEvent } from "./event.js";
 
 export interface OpenTelemetryOptions {
@@ -38,31 +38,21 @@ export function openTelemetry({ meter, tracer }: OpenTelemetryOptions = {}): Eve
   };
   const spans = tracer ?? trace.getTracer(NAME);
   return (event) => {
-    const { step, at, durationMs } = event;
+    const { kind, step, at, durationMs } = event;
     // A step that has not ended is told again.
     if (durationMs === undefined) return;
     const { decisions, failures, durations } = current();
-    const outcome = { "idemp.outcome": worded(event.kind) };
-    const type = errorType(event);
-    const error = type !== undefined && { "error.type": type };
-    if (DECISIONS.has(event.kind)) decisions.add(1, { "idemp.decision": worded(event.kind) });
-    if (event.kind === "FAILED") failures.add(1, { "idemp.step": step, ...error });
-    durations.record(durationMs / 1000, { "idemp.step": step, ...outcome, ...error });
+    const outcome = kind.toLowerCase();
+    const error = errorType(event);
+    const attributes: Attributes = { "idemp.step": step, "idemp.outcome": outcome };
+    if (error !== undefined) attributes["error.type"] = error;
+    if (DECISIONS.has(kind)) decisions.add(1, { "idemp.decision": outcome });
+    if (kind === "FAILED") failures.add(1, { "idemp.step": step, "error.type": event.code });
+    durations.record(durationMs / 1000, attributes);
     if (!SPANS.has(step)) return;
-    const span = spans.startSpan(
-      `idemp ${step}`,
-      {
-        startTime: at,
-        attributes: {
-          "idemp.step": step,
-          ...outcome,
-          ...(event.kind === "MISS" && { "idemp.attempt": event.attempt }),
-          ...error,
-        },
-      },
-      context.active(),
-    );
-    if (type !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: type });
+    const span = spans.startSpan(`idemp ${step}`, { startTime: at, attributes }, context.active());
+    if (kind === "MISS") span.setAttribute("idemp.attempt", event.attempt);
+    if (error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: error });
     span.end(at + durationMs);
   };
 }
@@ -97,11 +87,6 @@ const DECISIONS: ReadonlySet<EventKind> = new Set(["MISS", "HIT", "CONFLICT", "I
 
 /** A `begin`, and what ends a lease. */
 const SPANS: ReadonlySet<string> = new Set(["begin", "finish", "unstorable", "fence", "release", "forget"]);
-
-/** As attributes have it. */
-function worded(kind: EventKind): string {
-  return kind.toLowerCase();
-}
 
 /** What went wrong with the step itself; that an outcome is unknown is an answer. */
 function errorType(event: IdempEvent): string | undefined {

@@ -33,19 +33,19 @@ export function watching({ onEvent, label, userPart = 0 }: EventOptions): Watch 
     const step = typeof asked === "string" ? asked : asked.verb;
     const token = typeof of === "string" ? undefined : of;
     const at = Date.now();
-    const who = whose(token ? token.slot : (of as SlotKey), userPart);
-    const tell = (told: Told, about?: Uint8Array, durationMs?: number) => {
+    const { user, key } = whose(token ? token.slot : (of as SlotKey), userPart);
+    const tell = (event: Told, about?: Uint8Array, durationMs?: number) => {
+      // Not spread into another object, which takes longer than all the rest.
+      event.step = step;
+      event.user = user;
+      event.key = key;
       const task = about && labelled(label, about);
-      const event = {
-        ...told,
-        step,
-        ...who,
-        ...(task !== undefined && { task }),
-        warning: WARNINGS.has(told.kind),
-        at,
-        ...(durationMs !== undefined && { durationMs }),
-      };
-      for (const hook of hooks) hear(hook, Object.freeze(event as IdempEvent));
+      if (task !== undefined) event.task = task;
+      event.warning = WARNINGS.has(event.kind);
+      event.at = at;
+      if (durationMs !== undefined) event.durationMs = durationMs;
+      Object.freeze(event);
+      for (const hook of hooks) hear(hook, event as IdempEvent);
     };
     const own = typeof asked === "object" && "body" in asked ? asked.body : undefined;
     if (step === "begin") tell({ kind: "CHECK" });
@@ -66,8 +66,9 @@ export function watching({ onEvent, label, userPart = 0 }: EventOptions): Watch 
   };
 }
 
-/** What is particular to an event. */
-type Told = { kind: EventKind; attempt?: number; remaining?: number; retention?: number; code?: string };
+/** An event that is yet to be filled in, or a part of it. */
+type Told = { -readonly [M in keyof Every]?: Every[M] } & { kind: EventKind };
+type Every = Omit<IdempEvent, "kind"> & { attempt: number; remaining: number; retention: number; code: string };
 
 /** With what a label is to be looked for in. */
 type Heard = [told: Told, about?: Uint8Array | undefined];
@@ -134,22 +135,30 @@ function labelled(label: EventOptions["label"], outcome: Uint8Array): string | u
 
 /** The user and the key of a slot, cut. */
 function whose(slot: SlotKey, userPart: number): { user: string; key: string } {
-  const name = fromHex(slot) ?? NOTHING;
-  let user: Uint8Array = NOTHING;
-  let at = 1;
-  for (let part = 0; part < name[0]!; part++) {
-    const end = at + 2 + ((name[at]! << 8) | name[at + 1]!);
-    if (part === userPart) user = name.subarray(at + 2, end);
+  let user = "";
+  let at = 2;
+  for (let part = 0; part < hexNumber(slot, 0, 2); part++) {
+    const end = at + 4 + 2 * hexNumber(slot, at, at + 4);
+    if (part === userPart) user = slot.slice(at + 4, end);
     at = end;
   }
-  return { user: cut(user), key: cut(name.subarray(at)) };
+  return { user: cut(user), key: cut(slot.slice(at)) };
 }
 
-/** At most the first 8 characters, and never more than half of the text, then `...`. */
-function cut(text: Uint8Array): string {
-  // 16 characters decide, of 4 bytes at most.
-  const characters = [...utf8.decode(text.subarray(0, 64))];
-  return characters.slice(0, Math.min(8, characters.length >> 1)).join("") + "...";
+function hexNumber(text: string, from: number, to: number): number {
+  return Number.parseInt(text.slice(from, to), 16);
+}
+
+/** At most the first 8 characters, and never more than half of the text, then `...`. The text is UTF-8 in
+ *  hex; 16 characters decide. */
+function cut(hex: string): string {
+  const bytes = fromHex(hex.slice(0, 32)) ?? NOTHING;
+  // A character is a byte, or up to 4.
+  const ascii = bytes.every((byte) => byte < 128);
+  const text = utf8.decode(ascii ? bytes : (fromHex(hex.slice(0, 128)) ?? NOTHING));
+  const characters = ascii ? text : [...text];
+  const shown = characters.slice(0, Math.min(8, characters.length >> 1));
+  return `${typeof shown === "string" ? shown : shown.join("")}...`;
 }
 
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
