@@ -1,7 +1,7 @@
 import { fingerprintOf, type Fingerprint } from "./core/fingerprint.js";
 import * as machine from "./core/machine.js";
 import { core } from "./core/registry.js";
-import { slotKey, type Scope } from "./core/slot-key.js";
+import { slotName, type Scope } from "./core/slot-key.js";
 import type { Decision, Peeked } from "./decision.js";
 import { drive } from "./driver.js";
 import { IdempError } from "./errors.js";
@@ -9,7 +9,7 @@ import { Lease } from "./lease.js";
 import { policyOf, type PolicyOptions } from "./policy.js";
 import { stopwatch, type Stopwatch } from "./stopwatch.js";
 import type { Store } from "./store.js";
-import type { LeaseToken, Policy } from "./token.js";
+import type { LeaseToken } from "./token.js";
 
 export interface IdempotencyOptions extends PolicyOptions {
   readonly store: Store;
@@ -36,7 +36,7 @@ export function createIdempotency(options: IdempotencyOptions): Idempotency {
 /** Made by {@link createIdempotency}. */
 export class Idempotency {
   readonly store: Store;
-  private readonly policies = new Map<PolicyOptions, Policy>();
+  private readonly policies = new Map<PolicyOptions, machine.CheckedPolicy>();
 
   /** @internal */
   constructor(private readonly options: IdempotencyOptions) {
@@ -58,7 +58,7 @@ export class Idempotency {
     policy: PolicyOptions = this.options,
   ): Promise<Decision> {
     const asked = stopwatch();
-    const call = machine.begin(slotKey(scope, key), fingerprint, this.policy(policy));
+    const call = machine.begin(slotName(scope, key), fingerprint, this.policy(policy));
     const decision = await drive(this.store, call);
     return decision.type === "miss"
       ? { type: "miss", lease: this.lease(decision.lease, asked) }
@@ -77,7 +77,7 @@ export class Idempotency {
     policy: PolicyOptions = this.options,
   ): Promise<Peeked | undefined> {
     const asked = stopwatch();
-    const call = machine.peek(slotKey(scope, key), this.policy(policy));
+    const call = machine.peek(slotName(scope, key), this.policy(policy));
     const seen = await drive(this.store, call);
     return seen && { ...seen, lease: this.lease(seen.lease, asked) };
   }
@@ -89,10 +89,9 @@ export class Idempotency {
    * @throws IdempError TOKEN_INVALID where the text is no token.
    */
   resume(token: string, policy?: PolicyOptions): Lease {
-    const read = readToken(token);
-    const held = policy ? { ...read, policy: this.policy(policy) } : read;
+    const held = machine.heldOf(readToken(token), policy && this.policy(policy));
     // What was left is counted from its granting, on a clock that is not here: so nothing is.
-    return this.lease({ token: held, published: null }, () => Infinity);
+    return this.lease(held, () => Infinity);
   }
 
   /**
@@ -100,13 +99,13 @@ export class Idempotency {
    *
    * @throws as {@link begin}.
    */
-  resolve(
+  async resolve(
     scope: Scope,
     key: string,
     outcome?: Uint8Array,
     policy: PolicyOptions = this.options,
   ): Promise<machine.Resolved> {
-    const call = machine.resolve(slotKey(scope, key), outcome, this.policy(policy));
+    const call = machine.resolve(slotName(scope, key), outcome, this.policy(policy));
     return drive(this.store, call);
   }
 
@@ -132,7 +131,7 @@ export class Idempotency {
     if (decision.type === "hit") return read(decision.replay.outcome) as T;
     if (decision.type !== "miss") throw refusal(decision.type);
     const { lease } = decision;
-    const awake = keptAlive(lease, this.policy(this.options).lease_ms / 3);
+    const awake = keptAlive(lease, machine.policyIn(this.policy(this.options)).lease_ms / 3);
     let outcome: T;
     try {
       outcome = await work(lease);
@@ -161,7 +160,7 @@ export class Idempotency {
     return new Lease(held, asked, (held, verb) => drive(this.store, machine.say(held, verb)));
   }
 
-  private policy(options: PolicyOptions): Policy {
+  private policy(options: PolicyOptions): machine.CheckedPolicy {
     let policy = this.policies.get(options);
     if (!policy) {
       policy = policyOf(options);
@@ -218,7 +217,7 @@ function readToken(text: string): LeaseToken {
     if (text.length <= MAX_TOKEN) {
       const token = JSON.parse(text) as LeaseToken;
       // Core reads it as a whole, before anybody relies on it.
-      machine.say({ token, published: null }, { verb: "renew" }).start();
+      machine.say(machine.heldOf(token), { verb: "renew" }).start();
       return token;
     }
   } catch (error) {
