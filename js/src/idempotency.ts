@@ -123,6 +123,17 @@ export class Idempotency {
    * same payload may try again; but not if it ended the lease itself, or tried to. A value that the
    * store fails to take is returned all the same; until the lease lapses nothing is executed again.
    *
+   * For whatever may be called twice, such as a consumer of a queue that delivers at least once:
+   *
+   * ```ts
+   * queue.on("message", async ({ id, body }) => {
+   *   await idem.run(["payouts"], id, body, (lease) => pay(body, lease.fence));
+   * });
+   * ```
+   *
+   * Under `usage: "while-active"` the key is free again when the work ends: what comes meanwhile is
+   * IN_PROGRESS, what comes later is new work.
+   *
    * @throws what `work` throws; as {@link begin}; IdempError CONFLICT, IN_PROGRESS, OUTCOME_UNKNOWN
    * or EXPIRED where it is not executed and there is nothing to replay, OUTCOME_UNREADABLE where what
    * is stored is no JSON; TypeError where the value has no JSON form: it was done, and duplicates are
@@ -133,12 +144,13 @@ export class Idempotency {
     key: string,
     payload: unknown,
     work: (lease: Lease) => T | Promise<T>,
+    policy: PolicyOptions = this.options,
   ): Promise<T> {
-    const decision = await this.begin(scope, key, fingerprintOf(payload));
+    const decision = await this.begin(scope, key, fingerprintOf(payload), policy);
     if (decision.type === "hit") return read(decision.replay.outcome) as T;
     if (decision.type !== "miss") throw refusal(decision.type);
     const { lease } = decision;
-    const awake = keptAlive(lease, machine.policyIn(this.policy()).lease_ms / 3);
+    const awake = keptAlive(lease, machine.policyIn(this.policy(policy)).lease_ms / 3);
     let outcome: T;
     try {
       outcome = await work(lease);
