@@ -1,17 +1,20 @@
 import { fingerprintOf, type Fingerprint } from "./core/fingerprint.js";
 import * as machine from "./core/machine.js";
 import { core } from "./core/registry.js";
-import { slotName, type Scope } from "./core/slot-key.js";
+import { checkedName, slotName, type Scope } from "./core/slot-key.js";
 import type { Decision, Peeked } from "./decision.js";
-import { drive } from "./driver.js";
+import { drive, isPromise } from "./driver.js";
 import { IdempError } from "./errors.js";
+import type { EventOptions } from "./events/event.js";
+import { watching, type Asked, type Watch } from "./events/watch.js";
+import { keptAlive } from "./keep-alive.js";
 import { Lease } from "./lease.js";
 import { policyOf, type PolicyOptions } from "./policy.js";
 import { stopwatch, type Stopwatch } from "./stopwatch.js";
 import type { Store } from "./store.js";
-import type { LeaseToken } from "./token.js";
+import type { LeaseToken, Policy } from "./token.js";
 
-export interface IdempotencyOptions extends PolicyOptions {
+export interface IdempotencyOptions extends PolicyOptions, EventOptions {
   readonly store: Store;
 }
 
@@ -27,10 +30,10 @@ export interface IdempotencyOptions extends PolicyOptions {
  * }
  * ```
  *
- * @throws IdempError POLICY_INVALID or SPAN_INVALID where the options make no sense.
+ * @throws IdempError POLICY_INVALID, SPAN_INVALID or OPTION_INVALID where the options make no sense.
  */
 export function createIdempotency(options: IdempotencyOptions): Idempotency {
-  return new Idempotency(options);
+  return new Idempotency(options, watching(options));
 }
 
 /** Made by {@link createIdempotency}. */
@@ -39,9 +42,12 @@ export class Idempotency {
   private readonly policies = new Map<PolicyOptions, machine.CheckedPolicy>();
 
   /** @internal */
-  constructor(private readonly options: IdempotencyOptions) {
+  constructor(
+    private readonly options: IdempotencyOptions,
+    private readonly watch?: Watch,
+  ) {
     this.store = options.store;
-    this.policy(options);
+    this.checked(options);
   }
 
   /**
@@ -58,8 +64,9 @@ export class Idempotency {
     policy: PolicyOptions = this.options,
   ): Promise<Decision> {
     const asked = stopwatch();
-    const call = machine.begin(slotName(scope, key), fingerprint, this.policy(policy));
-    const decision = await drive(this.store, call);
+    const call = machine.begin(slotName(scope, key), fingerprint, this.checked(policy));
+    const asking = this.ask("begin", call);
+    const decision = isPromise(asking) ? await asking : asking;
     return decision.type === "miss"
       ? { type: "miss", lease: this.lease(decision.lease, asked) }
       : decision;
@@ -77,7 +84,7 @@ export class Idempotency {
     policy: PolicyOptions = this.options,
   ): Promise<Peeked | undefined> {
     const asked = stopwatch();
-    const call = machine.peek(slotName(scope, key), this.policy(policy));
+    const call = machine.peek(slotName(scope, key), this.checked(policy));
     const seen = await drive(this.store, call);
     return seen && { ...seen, lease: this.lease(seen.lease, asked) };
   }
@@ -89,7 +96,7 @@ export class Idempotency {
    * @throws IdempError TOKEN_INVALID where the text is no token.
    */
   resume(token: string, policy?: PolicyOptions): Lease {
-    const held = machine.heldOf(readToken(token), policy && this.policy(policy));
+    const held = machine.heldOf(readToken(token), policy && this.checked(policy));
     // What was left is counted from its granting, on a clock that is not here: so nothing is.
     return this.lease(held, () => Infinity);
   }
@@ -105,8 +112,7 @@ export class Idempotency {
     outcome?: Uint8Array,
     policy: PolicyOptions = this.options,
   ): Promise<machine.Resolved> {
-    const call = machine.resolve(slotName(scope, key), outcome, this.policy(policy));
-    return drive(this.store, call);
+    return this.ask("resolve", machine.resolve(slotName(scope, key), outcome, this.checked(policy)));
   }
 
   /**
@@ -131,7 +137,7 @@ export class Idempotency {
     if (decision.type === "hit") return read(decision.replay.outcome) as T;
     if (decision.type !== "miss") throw refusal(decision.type);
     const { lease } = decision;
-    const awake = keptAlive(lease, machine.policyIn(this.policy(this.options)).lease_ms / 3);
+    const awake = keptAlive(lease, this.policy().lease_ms / 3);
     let outcome: T;
     try {
       outcome = await work(lease);
@@ -157,10 +163,21 @@ export class Idempotency {
   }
 
   private lease(held: machine.Held, asked: Stopwatch): Lease {
-    return new Lease(held, asked, (held, verb) => drive(this.store, machine.say(held, verb)));
+    return new Lease(held, asked, (held, verb) => this.ask(verb, machine.say(held, verb), held));
   }
 
-  private policy(options: PolicyOptions): machine.CheckedPolicy {
+  /** Drives a call, in sight of whoever watches. */
+  private ask<D>(asked: Asked, call: machine.Machine<D>, held?: machine.Held): D | Promise<D> {
+    if (!this.watch) return drive(this.store, call);
+    return this.watch(asked, held ? machine.tokenIn(held) : checkedName(call.slot), async () => drive(this.store, call));
+  }
+
+  /** @internal */
+  policy(options: PolicyOptions = this.options): Policy {
+    return machine.policyIn(this.checked(options));
+  }
+
+  private checked(options: PolicyOptions): machine.CheckedPolicy {
     let policy = this.policies.get(options);
     if (!policy) {
       policy = policyOf(options);
@@ -169,17 +186,6 @@ export class Idempotency {
     }
     return policy;
   }
-}
-
-/** Renews until it is stopped; one renewal that fails leaves two thirds of a lease to try again. */
-function keptAlive(lease: Lease, every: number): { stop(): void } {
-  const renew = async () => {
-    const renewed = await lease.renew().catch(() => undefined);
-    if (renewed && renewed.type !== "held") clearInterval(timer);
-  };
-  const timer = setInterval(() => void renew(), Math.min(every, 2 ** 31 - 1));
-  if (typeof timer === "object") timer.unref(); // Node: it keeps no process alive
-  return { stop: () => clearInterval(timer) };
 }
 
 function written(value: unknown): Uint8Array {

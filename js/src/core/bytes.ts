@@ -13,12 +13,12 @@ export function toHex(bytes: Uint8Array): string {
 }
 
 /** Undefined where the text is not pairs of hex digits, in lower case. */
-export function fromHex(text: string): Uint8Array | undefined {
-  const bytes = new Uint8Array(text.length >> 1);
+export function fromHex(text: string, bytes: Uint8Array = new Uint8Array(text.length >> 1), to = 0): Uint8Array | undefined {
   for (let at = 0; at < text.length; at += 2) {
-    const [high, low] = [digit(text.charCodeAt(at)), digit(text.charCodeAt(at + 1))];
+    const high = digit(text.charCodeAt(at));
+    const low = digit(text.charCodeAt(at + 1));
     if ((high | low) & ~15) return undefined;
-    bytes[at >> 1] = (high << 4) | low;
+    bytes[to++] = (high << 4) | low;
   }
   return bytes;
 }
@@ -93,7 +93,17 @@ export class Out {
 
   /** What is not hex becomes nothing, and the core refuses it. */
   hex(text: string): this {
-    return this.raw(fromHex(text) ?? NOTHING);
+    const at = this.room(text.length >> 1);
+    if (!fromHex(text, this.bytes, at)) this.length = at;
+    return this;
+  }
+
+  /** What `write` writes, behind its length in 16 bits. */
+  behindLength(write: () => void): this {
+    const at = this.room(2);
+    write();
+    this.view.setUint16(at, this.length - at - 2);
+    return this;
   }
 
   framed(bytes: Uint8Array): this {
@@ -164,4 +174,19 @@ export class In {
   rest(): Uint8Array {
     return this.raw(this.bytes.length - this.at);
   }
+}
+
+/** Bytes as text, a character each. */
+export function latin1(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+}
+
+/** Text as bytes, one a character; a character that is more than a byte becomes 0xff, which stands in no
+ *  key and no media type. */
+export function fromLatin1(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) bytes[at] = Math.min(text.charCodeAt(at), 255);
+  return bytes;
 }
