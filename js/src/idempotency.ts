@@ -164,11 +164,11 @@ export class Idempotency {
   }
 
   private lease(held: machine.Held, asked: Stopwatch): Lease {
-    return new Lease(held, asked, (held, verb) => this.ask(verb, held.token, machine.say(held, verb)));
+    return new Lease(held, asked, (held, verb) => this.ask(verb, held, machine.say(held, verb)));
   }
 
   /** Drives a call, in sight of whoever watches. */
-  private ask<D>(asked: Asked, of: SlotKey | LeaseToken, call: machine.Machine<D>): Promise<D> {
+  private ask<D>(asked: Asked, of: SlotKey | machine.Held, call: machine.Machine<D>): Promise<D> {
     return this.watch ? this.watch(asked, of, () => drive(this.store, call)) : drive(this.store, call);
   }
 

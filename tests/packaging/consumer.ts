@@ -14,6 +14,8 @@ export const MODULES: Readonly<Record<string, string>> = {
   "idemp/fetch": "createClient",
   "idemp/react": "useOnce",
   "idemp/testing": "conformance",
+  "idemp/events": "logEvents",
+  "idemp/opentelemetry": "openTelemetry",
 };
 
 /** What the little program says where all is well. Its last word is a vector of Rust. */
