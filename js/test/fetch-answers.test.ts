@@ -128,6 +128,17 @@ suite("work.fetch", () => {
     assert.equal(second.error.code, "WINDOW_OVER");
     assert.deepEqual([second.error.retryable, second.came.length, second.key], [false, 0, first.key]);
   });
+
+  test("a key is not sent again by a clock that was set back behind its making, until that is right again", async () => {
+    const first = await ordered(["drop"], { retry: { attempts: 1 } });
+    await clock.advance(-2 * HOUR);
+    const second = await ordered([]);
+    assert.ok(second.error instanceof UnknownOutcomeError);
+    assert.deepEqual([second.error.code, second.came.length], ["WINDOW_OVER", 0]);
+    await clock.advance(3 * HOUR);
+    const third = await ordered([]);
+    assert.deepEqual([third.data, third.key], ["ok", first.key]);
+  });
 });
 
 suite("client.fetch", () => {
@@ -240,6 +251,16 @@ suite("client.fetch", () => {
       await assert.rejects(fetch(), TypeError);
       await clock.advance(HOUR);
       await assert.rejects(fetch(), UnknownOutcomeError);
+    });
+    assert.equal(came.length, 1);
+  });
+
+  test("with an intent, a key is not sent again by a clock that was set back behind its making", async () => {
+    const came = await fetched(["drop"], async (client, url) => {
+      const fetch = () => client.fetch(url, { method: "POST", intent: "order", retry: { attempts: 1 } });
+      await assert.rejects(fetch(), TypeError);
+      await clock.advance(-HOUR);
+      await assert.rejects(fetch(), { code: "WINDOW_OVER" });
     });
     assert.equal(came.length, 1);
   });
