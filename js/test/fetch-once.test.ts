@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { suite, test } from "node:test";
 
-import { ConflictError, RefusedError, type Work } from "../src/fetch/index.js";
+import { ConflictError, OnceError, RefusedError, type Work } from "../src/fetch/index.js";
 import type { Swap } from "../src/store.js";
 import { clock, events, gated, PAYLOAD, store, tab, until } from "./tab.js";
 
@@ -194,6 +194,64 @@ suite("work that comes to nothing", () => {
     await assert.rejects(first, { code: "CLOSED" });
     await assert.rejects(client.once("order", PAYLOAD, work), { code: "CLOSED" });
     assert.equal((await tab().peek("order"))?.key, given[0]!.key);
+  });
+});
+
+suite("work that asks for its own intent", () => {
+  const never = () => assert.fail("it ran");
+  /** Carries out work that would wait for itself, were it let. */
+  const carried = <T>(intent: string, work: (work: Work) => Promise<T>) =>
+    tab().once(intent, PAYLOAD, work, { signal: AbortSignal.timeout(5000) });
+
+  test("is told so at once, whichever client it asks", async () => {
+    const client = tab();
+    for (const asked of [client, tab()]) {
+      const work = () => asked.once<void>("order", PAYLOAD, never);
+      const first = client.once("order", PAYLOAD, work, { signal: AbortSignal.timeout(5000) });
+      await assert.rejects(first, (error) => {
+        assert.ok(error instanceof OnceError);
+        assert.deepEqual([error.code, error.retryable], ["NESTED", false]);
+        assert.match(error.message, /another intent/);
+        return true;
+      });
+    }
+    assert.equal((await client.peek("order"))?.status, "interrupted");
+    assert.equal(await client.once("order", PAYLOAD, async () => "mended"), "mended");
+  });
+
+  test("is told so later, too, where it hands on its signal", async () => {
+    await carried("order", async ({ signal }) => {
+      await setImmediate();
+      await assert.rejects(tab().once("order", PAYLOAD, never, { signal }), { code: "NESTED" });
+    });
+  });
+
+  test("is told so by way of other intents", async () => {
+    await carried("order", () =>
+      tab().once("payment", PAYLOAD, async ({ signal }) => {
+        await setImmediate();
+        return tab().once("receipt", PAYLOAD, () => tab().once("order", PAYLOAD, never), { signal });
+      }),
+    ).then(never, (error: OnceError) => assert.equal(error.code, "NESTED"));
+  });
+
+  test("may ask for others, and whoever asks meanwhile waits as ever", async () => {
+    let joined: Promise<string> | undefined;
+    const outcome = await carried("order", async ({ signal }) => {
+      const other = await tab().once("payment", PAYLOAD, async () => "paid", { signal });
+      joined = tab().once("order", PAYLOAD, never);
+      return other;
+    });
+    assert.deepEqual([outcome, await joined], ["paid", "paid"]);
+  });
+
+  test("may ask when it has ended, with the signal that it had", async () => {
+    let had!: AbortSignal;
+    await carried("order", async ({ signal }) => {
+      had = signal;
+      return "done";
+    });
+    assert.equal(await tab().once("order", PAYLOAD, never, { signal: had }), "done");
   });
 });
 

@@ -92,6 +92,15 @@ suite("run", () => {
     });
   }
 
+  test("work that runs its own key does not wait for itself: it is told that it is in progress", async () => {
+    const idem = createIdempotency({ store: memoryStore() });
+    const outcome = await idem.run(SCOPE, "k", PAYLOAD, async () => {
+      await assert.rejects(idem.run(SCOPE, "k", PAYLOAD, never), { code: "IN_PROGRESS" });
+      return "once";
+    });
+    assert.equal(outcome, "once");
+  });
+
   test("where the work throws the key is free for the same payload", async () => {
     const idem = createIdempotency({ store: memoryStore() });
     const failed = new Error("no");

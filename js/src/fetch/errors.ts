@@ -12,6 +12,7 @@ export type OnceErrorCode =
   | "BUSY"
   | "REFUSED"
   | "SETTLED"
+  | "NESTED"
   | "CLOSED";
 
 /** What the server answered, where an error comes from an answer. */
@@ -121,5 +122,6 @@ const MESSAGES: Record<OnceErrorCode, string> = {
   REFUSED: "the server refused it and did nothing; mend it and call again",
   WINDOW_OVER: `the server may no longer know the key${CHECK}`,
   SETTLED: "it was settled, or refused, while this call waited for it; call again to start anew",
+  NESTED: "waits for the work that calls it; take another intent",
   CLOSED: "the client is closed",
 };

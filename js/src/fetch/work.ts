@@ -12,7 +12,7 @@ export interface Work {
   readonly attempt: number;
   /** When the key was made, in milliseconds since the Unix epoch: nothing was sent before. */
   readonly since: number;
-  /** Aborts with the signal of the caller. */
+  /** Aborts with the signal of the caller. Hand it on to what the work asks for. */
   readonly signal: AbortSignal;
   /**
    * The platform's `fetch`, with the key in `Idempotency-Key` where the method is not safe, and sent
