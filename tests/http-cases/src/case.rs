@@ -287,6 +287,25 @@ pub(crate) struct Step {
     pub(crate) next: Option<Vec<Fault>>,
 }
 
+impl Step {
+    /// How many things it says to do.
+    pub(crate) fn deeds(&self) -> usize {
+        let deeds = [
+            self.send.is_some(),
+            self.answer.is_some(),
+            self.received.is_some(),
+            self.drop.is_some(),
+            self.open.is_some(),
+            self.wait.is_some(),
+            self.check.is_some(),
+            self.advance.is_some(),
+            self.store.is_some(),
+            self.next.is_some(),
+        ];
+        deeds.into_iter().filter(|deed| *deed).count()
+    }
+}
+
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Counts {

@@ -122,6 +122,9 @@ impl Run {
     }
 
     async fn step(&mut self, step: &Step) -> Result<(), String> {
+        if step.deeds() != 1 {
+            return Err("a step does one thing".to_owned());
+        }
         match step {
             Step {
                 race: Some(count),

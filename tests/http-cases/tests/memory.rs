@@ -4,8 +4,8 @@ mod topics;
 
 use idemp_stores::AnyStore;
 
-async fn store() -> AnyStore {
-    AnyStore::memory()
+async fn store() -> (AnyStore, ()) {
+    (AnyStore::memory(), ())
 }
 
 topics::each_on!(store);

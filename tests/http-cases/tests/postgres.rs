@@ -5,9 +5,10 @@ mod topics;
 use idemp_servers::Postgres;
 use idemp_stores::AnyStore;
 
-async fn store() -> AnyStore {
-    let url = Postgres::shared().url();
-    AnyStore::open(&url).await.expect("it opens")
+async fn store() -> (AnyStore, &'static Postgres) {
+    let server = Postgres::shared();
+    let store = AnyStore::open(&server.url()).await;
+    (store.expect("it opens"), server)
 }
 
 topics::each_on!(store);

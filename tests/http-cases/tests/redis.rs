@@ -5,9 +5,10 @@ mod topics;
 use idemp_servers::Redis;
 use idemp_stores::AnyStore;
 
-async fn store() -> AnyStore {
-    let url = Redis::shared().url();
-    AnyStore::open(&url).await.expect("it opens")
+async fn store() -> (AnyStore, &'static Redis) {
+    let server = Redis::shared();
+    let store = AnyStore::open(&server.url()).await;
+    (store.expect("it opens"), server)
 }
 
 topics::each_on!(store);

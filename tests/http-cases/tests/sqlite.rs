@@ -1,20 +1,14 @@
-//! The cases on an SQLite file.
+//! The cases on SQLite files.
 
 mod topics;
-
-use std::sync::OnceLock;
 
 use idemp_stores::AnyStore;
 use tempfile::TempDir;
 
-/// All tests share the folder, and each has a file in it.
-async fn store() -> AnyStore {
-    static FOLDER: OnceLock<TempDir> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| tempfile::tempdir().expect("a folder"));
-    let file = tempfile::NamedTempFile::new_in(folder).expect("a file");
-    let (_, path) = file.keep().expect("kept");
-    let url = format!("sqlite:{}", path.display());
-    AnyStore::open(&url).await.expect("it opens")
+async fn store() -> (AnyStore, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite:{}", folder.path().join("idempotency.db").display());
+    (AnyStore::open(&url).await.expect("it opens"), folder)
 }
 
 topics::each_on!(store);

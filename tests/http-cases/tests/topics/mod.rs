@@ -1,6 +1,6 @@
 //! One test for each topic, on one store.
 
-/// `$store` is an async function that opens the store.
+/// `$store` is an async function that opens the store, and gives what has to live as long.
 macro_rules! each_on {
     ($store:ident) => {
         $crate::topics::each_on!($store:
@@ -14,7 +14,8 @@ macro_rules! each_on {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                idemp_http_cases::run($topic, std::sync::Arc::new($store().await)).await;
+                let (store, _kept) = $store().await;
+                idemp_http_cases::run($topic, std::sync::Arc::new(store)).await;
             }
         )+
 
