@@ -4,7 +4,7 @@ import type { Idempotency } from "../idempotency.js";
 import { bodyOf, keysOf, renewed, requestIdOf, targetOf } from "../web/incoming.js";
 import { concluded, responseOf } from "../web/outgoing.js";
 
-export { UNAUTHENTICATED, type Execution } from "../gate/index.js";
+export { UNAUTHENTICATED, type Execution, type GateSettings, type ScopeOf } from "../gate/index.js";
 export type { Disposition, StatusTable } from "../core/http.js";
 
 declare module "hono" {

@@ -1,9 +1,17 @@
-import { Gate, type Awaitable, type Entry, type Execution, type GateSettings, type Whose } from "../gate/index.js";
+import {
+  Gate,
+  type Awaitable,
+  type Entry,
+  type Execution,
+  type GateSettings,
+  type ScopeOf,
+  type Whose,
+} from "../gate/index.js";
 import type { Idempotency } from "../idempotency.js";
 import { bodyOf, keysOf, renewed, requestIdOf, targetOf } from "./incoming.js";
 import { concluded, responseOf } from "./outgoing.js";
 
-export { UNAUTHENTICATED, type Execution } from "../gate/index.js";
+export { UNAUTHENTICATED, type Execution, type GateSettings, type ScopeOf } from "../gate/index.js";
 export type { Disposition, StatusTable } from "../core/http.js";
 
 /** What a handler is called with: the request, and whatever its runtime adds (`env` and `ctx` of a
@@ -11,24 +19,21 @@ export type { Disposition, StatusTable } from "../core/http.js";
 type Rest = any[]; // eslint-disable-line
 
 /** What is to be idempotent, and how. Only `scope` has to be there, or `unscoped`. */
-export type WebOptions = Omit<GateSettings<Request>, "fingerprint"> &
-  WhoseRequest & {
-    readonly fingerprint?: (
-      request: Request,
-      body: Uint8Array,
-    ) => ReturnType<NonNullable<GateSettings<Request>["fingerprint"]>>;
-    /** Is handed what has to go on though its client is gone or its answer is given, for runtimes that
-     *  stop then. By default the method `waitUntil` of an argument that has one, such as `ctx` of a
-     *  worker. */
-    readonly waitUntil?: (work: Promise<unknown>, request: Request, ...rest: Rest) => void;
-  };
+export type WebOptions = WebSettings &
+  (
+    | {
+        /** Whose key it is: see {@link ScopeOf}. It has the arguments of the handler. */
+        readonly scope: (request: Request, ...rest: Rest) => ReturnType<ScopeOf<Request>>;
+        readonly unscoped?: undefined;
+      }
+    | Extract<Whose<Request>, { unscoped: true }>
+  );
 
-type WhoseRequest =
-  | (Omit<Whose<Request> & { unscoped?: undefined }, "scope"> & {
-      /** See {@link Whose}. It has the arguments of the handler. */
-      readonly scope: (request: Request, ...rest: Rest) => ReturnType<NonNullable<Whose<Request>["scope"]>>;
-    })
-  | (Whose<Request> & { unscoped: true });
+export interface WebSettings extends GateSettings<Request> {
+  /** Is handed what has to go on though its client is gone or its answer is given, for runtimes that
+   *  stop then. By default the method `waitUntil` of an argument that has one, such as `ctx` of a worker. */
+  readonly waitUntil?: (work: Promise<unknown>, request: Request, ...rest: Rest) => void;
+}
 
 /** Made by {@link idempotent}. */
 export interface Idempotent {
