@@ -1,0 +1,6 @@
+/** The HTTP cases on the memory store. */
+import { memoryStore } from "idemp/memory";
+import { runAll } from "./run.js";
+
+const store = memoryStore();
+runAll(() => store);
