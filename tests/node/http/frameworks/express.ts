@@ -4,6 +4,7 @@ import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import express, { type NextFunction, type Request, type Response } from "express";
+// @ts-expect-error It has the types of the other.
 import expressOf4 from "express4";
 import { idempotent } from "idemp/express";
 import { optionsOf, withErrorHandler, type Asking, type Framework, type Service } from "../service.js";
@@ -52,7 +53,8 @@ function handlerOf(service: Service) {
     const { method, originalUrl: target, idempotency: execution } = req;
     const reply = await service.handle({ method, target, header: (name) => req.get(name), body, execution });
     res.status(reply.status);
-    for (const [name, value] of reply.headers) res.append(name, value);
+    // `append` would add a charset.
+    for (const [name, value] of reply.headers) res.appendHeader(name, value);
     if (!(reply.body instanceof Uint8Array)) return pipeline(Readable.from(reply.body), res);
     // `send` would make up a content type.
     if (res.get("content-type") === undefined) res.end(reply.body);
