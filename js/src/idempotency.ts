@@ -1,18 +1,20 @@
 import { fingerprintOf, type Fingerprint } from "./core/fingerprint.js";
 import * as machine from "./core/machine.js";
 import { core } from "./core/registry.js";
-import { slotKey, type Scope } from "./core/slot-key.js";
+import { slotName, type Scope } from "./core/slot-key.js";
 import type { Decision, Peeked } from "./decision.js";
 import { drive } from "./driver.js";
 import { IdempError } from "./errors.js";
+import type { EventOptions } from "./events/event.js";
+import { watching, type Asked, type Watch } from "./events/watch.js";
 import { keptAlive } from "./keep-alive.js";
 import { Lease } from "./lease.js";
 import { policyOf, type PolicyOptions } from "./policy.js";
 import { stopwatch, type Stopwatch } from "./stopwatch.js";
 import type { Store } from "./store.js";
-import type { LeaseToken, Policy } from "./token.js";
+import type { LeaseToken } from "./token.js";
 
-export interface IdempotencyOptions extends PolicyOptions {
+export interface IdempotencyOptions extends PolicyOptions, EventOptions {
   readonly store: Store;
 }
 
@@ -28,19 +30,22 @@ export interface IdempotencyOptions extends PolicyOptions {
  * }
  * ```
  *
- * @throws IdempError POLICY_INVALID or SPAN_INVALID where the options make no sense.
+ * @throws IdempError POLICY_INVALID, SPAN_INVALID or OPTION_INVALID where the options make no sense.
  */
 export function createIdempotency(options: IdempotencyOptions): Idempotency {
-  return new Idempotency(options);
+  return new Idempotency(options, watching(options));
 }
 
 /** Made by {@link createIdempotency}. */
 export class Idempotency {
   readonly store: Store;
-  private readonly policies = new Map<PolicyOptions, Policy>();
+  private readonly policies = new Map<PolicyOptions, machine.CheckedPolicy>();
 
   /** @internal */
-  constructor(private readonly options: IdempotencyOptions) {
+  constructor(
+    private readonly options: IdempotencyOptions,
+    private readonly watch?: Watch,
+  ) {
     this.store = options.store;
     this.policy();
   }
@@ -59,8 +64,9 @@ export class Idempotency {
     policy: PolicyOptions = this.options,
   ): Promise<Decision> {
     const asked = stopwatch();
-    const call = machine.begin(slotKey(scope, key), fingerprint, this.policy(policy));
-    const decision = await drive(this.store, call);
+    const slot = slotName(scope, key);
+    const call = machine.begin(slot, fingerprint, this.policy(policy));
+    const decision = await this.ask("begin", slot, call);
     return decision.type === "miss"
       ? { type: "miss", lease: this.lease(decision.lease, asked) }
       : decision;
@@ -78,7 +84,7 @@ export class Idempotency {
     policy: PolicyOptions = this.options,
   ): Promise<Peeked | undefined> {
     const asked = stopwatch();
-    const call = machine.peek(slotKey(scope, key), this.policy(policy));
+    const call = machine.peek(slotName(scope, key), this.policy(policy));
     const seen = await drive(this.store, call);
     return seen && { ...seen, lease: this.lease(seen.lease, asked) };
   }
@@ -90,10 +96,9 @@ export class Idempotency {
    * @throws IdempError TOKEN_INVALID where the text is no token.
    */
   resume(token: string, policy?: PolicyOptions): Lease {
-    const read = readToken(token);
-    const held = policy ? { ...read, policy: this.policy(policy) } : read;
+    const held = machine.heldOf(readToken(token), policy && this.policy(policy));
     // What was left is counted from its granting, on a clock that is not here: so nothing is.
-    return this.lease({ token: held, published: null }, () => Infinity);
+    return this.lease(held, () => Infinity);
   }
 
   /**
@@ -101,14 +106,14 @@ export class Idempotency {
    *
    * @throws as {@link begin}.
    */
-  resolve(
+  async resolve(
     scope: Scope,
     key: string,
     outcome?: Uint8Array,
     policy: PolicyOptions = this.options,
   ): Promise<machine.Resolved> {
-    const call = machine.resolve(slotKey(scope, key), outcome, this.policy(policy));
-    return drive(this.store, call);
+    const slot = slotName(scope, key);
+    return this.ask("resolve", slot, machine.resolve(slot, outcome, this.policy(policy)));
   }
 
   /**
@@ -133,7 +138,7 @@ export class Idempotency {
     if (decision.type === "hit") return read(decision.replay.outcome) as T;
     if (decision.type !== "miss") throw refusal(decision.type);
     const { lease } = decision;
-    const awake = keptAlive(lease, this.policy().lease_ms / 3);
+    const awake = keptAlive(lease, machine.policyIn(this.policy()).lease_ms / 3);
     let outcome: T;
     try {
       outcome = await work(lease);
@@ -159,11 +164,16 @@ export class Idempotency {
   }
 
   private lease(held: machine.Held, asked: Stopwatch): Lease {
-    return new Lease(held, asked, (held, verb) => drive(this.store, machine.say(held, verb)));
+    return new Lease(held, asked, (held, verb) => this.ask(verb, held, machine.say(held, verb)));
+  }
+
+  /** Drives a call, in sight of whoever watches. */
+  private ask<D>(asked: Asked, of: Uint8Array | machine.Held, call: machine.Machine<D>): D | Promise<D> {
+    return this.watch ? this.watch(asked, of, () => drive(this.store, call)) : drive(this.store, call);
   }
 
   /** @internal */
-  policy(options: PolicyOptions = this.options): Policy {
+  policy(options: PolicyOptions = this.options): machine.CheckedPolicy {
     let policy = this.policies.get(options);
     if (!policy) {
       policy = policyOf(options);
@@ -209,7 +219,7 @@ function readToken(text: string): LeaseToken {
     if (text.length <= MAX_TOKEN) {
       const token = JSON.parse(text) as LeaseToken;
       // Core reads it as a whole, before anybody relies on it.
-      machine.say({ token, published: null }, { verb: "renew" }).start();
+      machine.say(machine.heldOf(token), { verb: "renew" }).start();
       return token;
     }
   } catch (error) {
