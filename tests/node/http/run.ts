@@ -18,28 +18,56 @@ import { Stage } from "./stage.js";
 
 const FRAMEWORKS: readonly Framework[] = [express5, express4, fastify, hono, web];
 
-/** All of them, or those that `IDEMP_FRAMEWORK` names and whose name holds `IDEMP_CASE`. */
+/** All of them, on a store that they share. */
 export function runAll(store: () => Store): void {
+  each(FRAMEWORKS, "", () => true, (one, framework) => run(one, framework, store()));
+}
+
+/**
+ * Those that want nothing of a {@link Stage}, each on a store of its own with nothing before it: as
+ * applications have theirs, and as the addon drives its stores.
+ */
+export function runAlone(open: () => Store): void {
+  each([express5, web], ", alone", isPlain, async (one, framework) => {
+    const store = open();
+    await run(one, framework, store, store);
+    await store.close?.();
+  });
+}
+
+/** Those frameworks that `IDEMP_FRAMEWORK` names, and cases whose name holds `IDEMP_CASE`, or all. */
+function each(
+  frameworks: readonly Framework[],
+  how: string,
+  wanted: (one: Case) => boolean,
+  run: (one: Case, framework: Framework) => Promise<void>,
+): void {
   const only = process.env["IDEMP_CASE"] ?? "";
   const named = process.env["IDEMP_FRAMEWORK"];
-  for (const framework of FRAMEWORKS.filter(({ name }) => !named || name === named)) {
-    describe(framework.name, { concurrency: 8 }, () => {
+  for (const framework of frameworks.filter(({ name }) => !named || name === named)) {
+    describe(framework.name + how, { concurrency: 8 }, () => {
       for (const [topic, { cases }] of topics()) {
-        for (const one of cases.filter(({ name }) => name.includes(only))) {
-          test(`${topic}: ${one.name}`, () => run(one, framework, store()));
+        for (const one of cases.filter((one) => one.name.includes(only) && wanted(one))) {
+          test(`${topic}: ${one.name}`, () => run(one, framework));
         }
       }
     });
   }
 }
 
+function isPlain({ steps, handler = [] }: Case): boolean {
+  const counts = (counts: Counts | undefined) => counts?.asked !== undefined || counts?.won !== undefined;
+  const staged = ({ advance, store, next, wait, check }: Step) => advance ?? store ?? next ?? (counts(wait) || counts(check));
+  return !steps.some(staged) && !handler.some(({ store }) => store);
+}
+
 let count = 0;
 
-async function run(one: Case, framework: Framework, store: Store): Promise<void> {
+async function run(one: Case, framework: Framework, behind: Store, store?: Store): Promise<void> {
   const gates = new Gates();
   // Unlike the names of all others, also those of another run on the same server.
-  const stage = new Stage(store, `${process.pid} ${count++}`, gates);
-  const service = new Service(one, createIdempotency({ store: stage, ...one.policy }), stage, gates);
+  const stage = new Stage(behind, `${process.pid} ${count++}`, gates);
+  const service = new Service(one, createIdempotency({ store: store ?? stage, ...one.policy }), stage, gates);
   const server = await framework.serve(service);
   try {
     await new Run(service, stage, gates, server, framework).steps(one);

@@ -1,10 +1,10 @@
-/** The HTTP cases on an SQLite file. */
+/** The HTTP cases on SQLite files. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
 import { sqliteStore } from "idemp/sqlite";
-import { runAll } from "./run.js";
+import { runAll, runAlone } from "./run.js";
 
 const folder = mkdtempSync(join(tmpdir(), "idemp-http-"));
 const store = sqliteStore(join(folder, "idempotency.db"));
@@ -15,3 +15,6 @@ after(async () => {
 });
 
 runAll(() => store);
+
+let files = 0;
+runAlone(() => sqliteStore(join(folder, `${files++}.db`)));
