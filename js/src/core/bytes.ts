@@ -126,6 +126,11 @@ export class In {
     return this.byte() === 1;
   }
 
+  short(): number {
+    this.at += 2;
+    return this.view.getUint16(this.at - 2);
+  }
+
   word(): number {
     this.at += 4;
     return this.view.getUint32(this.at - 4);
@@ -150,8 +155,7 @@ export class In {
   }
 
   framed(): Uint8Array {
-    this.at += 2;
-    return this.raw(this.view.getUint16(this.at - 2));
+    return this.raw(this.short());
   }
 
   rest(): Uint8Array {
