@@ -25,3 +25,30 @@ test("hex is read where it is hex in lower case", () => {
   assert.deepEqual(fromHex("00ff7a"), Uint8Array.of(0, 255, 122));
   for (const text of ["0", "0g", "FF", " 0", "0\u00e9", "é0"]) assert.equal(fromHex(text), undefined, text);
 });
+
+test("what is written where the buffer ends goes into the longer one", () => {
+  const writers: [number, (out: Out) => Out][] = [
+    [1, (out) => out.byte(7)],
+    [2, (out) => out.short(7)],
+    [4, (out) => out.word(7)],
+    [8, (out) => out.number(7)],
+    [1, (out) => out.raw(Uint8Array.of(7))],
+  ];
+  // However long the buffer is, it ends somewhere here.
+  for (const [length, write] of writers) {
+    for (let before = 1; before < 2 ** 17; before = before < 64 ? before + 1 : before * 2 - (before % 2)) {
+      for (const start of [before - 1, before]) {
+        const written = write(new Out().raw(new Uint8Array(start).fill(9))).done();
+        assert.equal(written.length, start + length);
+        assert.deepEqual([written[start - 1] ?? 9, written[start + length - 1]], [9, 7], `${length} bytes at ${start}`);
+      }
+    }
+  }
+});
+
+test("two long ones that are written at the same time do not mix", () => {
+  const first = new Out().raw(new Uint8Array(5000).fill(1));
+  const second = new Out().raw(new Uint8Array(5000).fill(2));
+  assert.ok(second.raw(new Uint8Array(50_000).fill(2)).done().every((byte) => byte === 2));
+  assert.ok(first.raw(new Uint8Array(50_000).fill(1)).done().every((byte) => byte === 1));
+});

@@ -51,6 +51,7 @@ export class Out {
     spare = undefined;
   }
 
+  /** Where to write so many bytes. To be asked before `bytes` and `view` are: they may be others then. */
   private room(count: number): number {
     const at = this.length;
     this.length += count;
@@ -64,17 +65,20 @@ export class Out {
   }
 
   byte(value: number | boolean): this {
-    this.view.setUint8(this.room(1), Number(value));
+    const at = this.room(1);
+    this.view.setUint8(at, Number(value));
     return this;
   }
 
   short(value: number): this {
-    this.view.setUint16(this.room(2), value);
+    const at = this.room(2);
+    this.view.setUint16(at, value);
     return this;
   }
 
   word(value: number): this {
-    this.view.setUint32(this.room(4), value);
+    const at = this.room(4);
+    this.view.setUint32(at, value);
     return this;
   }
 
@@ -82,12 +86,14 @@ export class Out {
   number(value: number | bigint): this {
     // Wrapped, a time before 1970 would be one at which everything is gone.
     if (value < 0) throw new RangeError("a time, a span or a fence is not negative");
-    this.view.setBigUint64(this.room(8), BigInt(value));
+    const at = this.room(8);
+    this.view.setBigUint64(at, BigInt(value));
     return this;
   }
 
   raw(bytes: Uint8Array): this {
-    this.bytes.set(bytes, this.room(bytes.length));
+    const at = this.room(bytes.length);
+    this.bytes.set(bytes, at);
     return this;
   }
 
