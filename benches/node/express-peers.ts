@@ -8,7 +8,7 @@ import { send } from "./load.js";
 import { versioned } from "./peers.js";
 import { BODY } from "./request.js";
 
-const COUNT = 2000;
+const COUNT = 500;
 const CONNECTIONS = 16;
 
 /** By name: what it is printed as, and what every answer begins with. */
@@ -37,21 +37,20 @@ function requests(): Buffer[] {
 const source = fileURLToPath(new URL("express-app.ts", import.meta.url));
 const running: ChildProcess[] = [];
 
-async function told(app: ChildProcess): Promise<number> {
-  const [number] = (await Promise.race([
-    once(app, "message"),
-    once(app, "exit").then(() => Promise.reject(new Error("the app ended"))),
-  ])) as [number];
-  return number;
-}
-
 async function contender(name: string): Promise<Heat> {
   const app = fork(source, [name], { execArgv: ["--import", "tsx"] });
   running.push(app);
-  const port = await told(app);
+  const ended = once(app, "exit").then(() => Promise.reject(new Error(`${name} ended`)));
+  ended.catch(() => undefined); // in the end they all do
+  const told = async () => {
+    const heard = new AbortController();
+    const message = once(app, "message", heard) as Promise<[number]>;
+    return (await Promise.race([message, ended]).finally(() => heard.abort()))[0];
+  };
+  const port = await told();
   const usage = () => {
     app.send("usage");
-    return told(app);
+    return told();
   };
   const round = async (all: Buffer[]) => {
     const before = await usage();
