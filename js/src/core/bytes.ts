@@ -39,19 +39,19 @@ export function encoded(text: string): Uint8Array | undefined {
 }
 
 /** The buffer of the last one that was written, for the next. */
-let spare: DataView | undefined;
+let spare: Uint8Array | undefined;
 
 /** Writes what the core reads. */
 export class Out {
-  private view = spare ?? new DataView(new ArrayBuffer(1024));
-  private bytes = new Uint8Array(this.view.buffer);
-  private length = 0;
+  length = 0;
+  private view: DataView;
 
-  constructor() {
+  constructor(public bytes = spare ?? new Uint8Array(1024)) {
+    this.view = new DataView(bytes.buffer);
     spare = undefined;
   }
 
-  /** Where to write so many bytes. To be asked before `bytes` and `view` are: they may be others then. */
+  /** Where so many go. It may give what is written to a new place, so it is asked first. */
   private room(count: number): number {
     const at = this.length;
     this.length += count;
@@ -110,17 +110,20 @@ export class Out {
   /** The bytes; nothing may be written any more. */
   done(): Uint8Array {
     const written = this.bytes.slice(0, this.length);
-    spare = this.view;
+    // Not what a large body has made of it.
+    if (this.bytes.length < 1 << 17) spare = this.bytes;
     return written;
   }
 }
 
 /** Reads what the core wrote. */
 export class In {
-  private readonly view: DataView;
-  private at = 0;
+  protected readonly view: DataView;
 
-  constructor(private readonly bytes: Uint8Array) {
+  constructor(
+    protected readonly bytes: Uint8Array,
+    protected at = 0,
+  ) {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
@@ -162,6 +165,11 @@ export class In {
 
   framed(): Uint8Array {
     return this.raw(this.short());
+  }
+
+  /** Framed bytes with their frame, and so many behind them. */
+  framedAnd(more: number): Uint8Array {
+    return this.raw(2 + this.view.getUint16(this.at) + more);
   }
 
   rest(): Uint8Array {
