@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import axios from "axios";
-import axiosRetry from "axios-retry";
+import axiosRetry, { retryAfter } from "axios-retry";
 import type { Sale } from "./shop.js";
 import { PATIENCE, RETRIES, spree } from "./spree.js";
 
@@ -17,8 +17,9 @@ test("what `axios` creates is created once, whatever becomes of the replies", as
     const again = new Set([409, 429, 502, 503, 504]); // 409: the first one is still at work
     axiosRetry(client, {
       retries: RETRIES,
-      retryCondition: ({ response }) => !response || again.has(response.status) || response.status === 201,
-      retryDelay: (_, error) => axiosRetry.retryAfter(error) || 20,
+      // An error with a good status is an answer whose body broke off.
+      retryCondition: ({ response }) => !response || response.status < 400 || again.has(response.status),
+      retryDelay: (_, error) => retryAfter(error) || 20,
       shouldResetTimeout: true,
     });
     return async (order) => (await client.post<Sale>("orders", { order })).data.id;

@@ -31,8 +31,13 @@ export interface LossyProxy {
   close(): Promise<void>;
 }
 
-/** Stands before the server at `port` of this machine, and loses so many of 1 replies. */
-export async function lossyProxy(port: number, dice: Dice, odds: number): Promise<LossyProxy> {
+/** Stands before the server at `port` of this machine, and loses so many of 1 replies, in these ways. */
+export async function lossyProxy(
+  port: number,
+  dice: Dice,
+  odds: number,
+  losses: readonly Loss[],
+): Promise<LossyProxy> {
   const lost = Object.fromEntries(LOSSES.map((loss) => [loss, 0])) as Record<Loss, number>;
   const count = { requests: 0, replies: 0 };
   const open = new Set<Socket>();
@@ -82,7 +87,7 @@ export async function lossyProxy(port: number, dice: Dice, odds: number): Promis
     });
 
     function draw(): Loss | undefined {
-      return dice.chance(odds) ? LOSSES[dice.below(LOSSES.length)] : undefined;
+      return dice.chance(odds) ? losses[dice.below(losses.length)] : undefined;
     }
     /** After a loss nothing more of this connection comes through. */
     function lose(loss: Loss, how: () => void) {

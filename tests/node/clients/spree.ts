@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { NIGHTLY, dice } from "../dice.js";
-import { LOSSES, lossyProxy } from "./lossy-proxy.js";
+import { LOSSES, lossyProxy, type Loss } from "./lossy-proxy.js";
 import { shop } from "./shop.js";
 
 /** How a client orders: hands back the id of what it was sold, however often it had to ask. */
@@ -20,11 +20,15 @@ export const PATIENCE = 300;
 /** How often a client asks again at most: of 400 orders none loses so many replies in a row. */
 export const RETRIES = 30;
 
-/** Each order is sold once, and its client ends with what it was sold. */
-export async function spree(test: TestContext, client: (origin: { host: string; port: number }) => Order) {
+/** Each order is sold once, and its client ends with what it was sold; replies are lost in these ways. */
+export async function spree(
+  test: TestContext,
+  client: (origin: { host: string; port: number }) => Order,
+  losses: readonly Loss[] = LOSSES,
+) {
   const chance = dice();
   const sold = await shop();
-  const proxy = await lossyProxy(sold.port, chance, ODDS);
+  const proxy = await lossyProxy(sold.port, chance, ODDS, losses);
   test.after(async () => {
     await proxy.close();
     await sold.close();
@@ -45,16 +49,16 @@ export async function spree(test: TestContext, client: (origin: { host: string; 
   await Promise.all(Array.from({ length: AT_ONCE }, buy));
 
   const { requests, replies, lost } = proxy;
-  const losses = LOSSES.map((loss) => `${lost[loss]} ${loss}`).join(", ");
-  const all = LOSSES.reduce((sum, loss) => sum + lost[loss], 0);
+  const all = losses.reduce((sum, loss) => sum + lost[loss], 0);
+  const how = losses.map((loss) => `${lost[loss]} ${loss}`).join(", ");
   test.diagnostic(
-    `${ORDERS} orders, ${requests} requests, ${replies} replies came through, ${all} were lost (${losses}); ` +
+    `${ORDERS} orders, ${requests} requests, ${replies} replies came through, ${all} were lost (${how}); ` +
       `${sold.sales.length} executions, ${sold.replays} replays; IDEMP_SEED=${chance.seed}`,
   );
   assert.deepEqual(failed, [], `every client ends with an answer (IDEMP_SEED=${chance.seed})`);
   const sales = sold.sales.map(({ id, order }) => [order, id] as const);
   assert.equal(sales.length, ORDERS, "each order is executed once");
   assert.deepEqual(new Map(sales), ids, "and its client has what it was sold");
-  for (const loss of LOSSES) assert.ok(lost[loss] > 0, `nothing was lost by: ${loss}`);
+  for (const loss of losses) assert.ok(lost[loss] > 0, `nothing was lost by: ${loss}`);
   assert.ok(requests >= ORDERS + all, "what was lost was asked for again");
 }
