@@ -5,13 +5,15 @@ import { slotKey, type Scope } from "./core/slot-key.js";
 import type { Decision, Peeked } from "./decision.js";
 import { drive } from "./driver.js";
 import { IdempError } from "./errors.js";
+import type { EventOptions } from "./events/event.js";
+import { watching, type Asked, type Watch } from "./events/watch.js";
 import { Lease } from "./lease.js";
 import { policyOf, type PolicyOptions } from "./policy.js";
 import { stopwatch, type Stopwatch } from "./stopwatch.js";
-import type { Store } from "./store.js";
+import type { SlotKey, Store } from "./store.js";
 import type { LeaseToken, Policy } from "./token.js";
 
-export interface IdempotencyOptions extends PolicyOptions {
+export interface IdempotencyOptions extends PolicyOptions, EventOptions {
   readonly store: Store;
 }
 
@@ -27,10 +29,10 @@ export interface IdempotencyOptions extends PolicyOptions {
  * }
  * ```
  *
- * @throws IdempError POLICY_INVALID or SPAN_INVALID where the options make no sense.
+ * @throws IdempError POLICY_INVALID, SPAN_INVALID or OPTION_INVALID where the options make no sense.
  */
 export function createIdempotency(options: IdempotencyOptions): Idempotency {
-  return new Idempotency(options);
+  return new Idempotency(options, watching(options));
 }
 
 /** Made by {@link createIdempotency}. */
@@ -39,7 +41,10 @@ export class Idempotency {
   private readonly policies = new Map<PolicyOptions, Policy>();
 
   /** @internal */
-  constructor(private readonly options: IdempotencyOptions) {
+  constructor(
+    private readonly options: IdempotencyOptions,
+    private readonly watch?: Watch,
+  ) {
     this.store = options.store;
     this.policy(options);
   }
@@ -58,8 +63,9 @@ export class Idempotency {
     policy: PolicyOptions = this.options,
   ): Promise<Decision> {
     const asked = stopwatch();
-    const call = machine.begin(slotKey(scope, key), fingerprint, this.policy(policy));
-    const decision = await drive(this.store, call);
+    const slot = slotKey(scope, key);
+    const call = machine.begin(slot, fingerprint, this.policy(policy));
+    const decision = await this.ask("begin", slot, call);
     return decision.type === "miss"
       ? { type: "miss", lease: this.lease(decision.lease, asked) }
       : decision;
@@ -106,8 +112,8 @@ export class Idempotency {
     outcome?: Uint8Array,
     policy: PolicyOptions = this.options,
   ): Promise<machine.Resolved> {
-    const call = machine.resolve(slotKey(scope, key), outcome, this.policy(policy));
-    return drive(this.store, call);
+    const slot = slotKey(scope, key);
+    return this.ask("resolve", slot, machine.resolve(slot, outcome, this.policy(policy)));
   }
 
   /**
@@ -158,7 +164,12 @@ export class Idempotency {
   }
 
   private lease(held: machine.Held, asked: Stopwatch): Lease {
-    return new Lease(held, asked, (held, verb) => drive(this.store, machine.say(held, verb)));
+    return new Lease(held, asked, (held, verb) => this.ask(verb, held.token, machine.say(held, verb)));
+  }
+
+  /** Drives a call, in sight of whoever watches. */
+  private ask<D>(asked: Asked, of: SlotKey | LeaseToken, call: machine.Machine<D>): Promise<D> {
+    return this.watch ? this.watch(asked, of, () => drive(this.store, call)) : drive(this.store, call);
   }
 
   private policy(options: PolicyOptions): Policy {
