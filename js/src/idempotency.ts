@@ -7,6 +7,7 @@ import { drive } from "./driver.js";
 import { IdempError } from "./errors.js";
 import type { EventOptions } from "./events/event.js";
 import { watching, type Asked, type Watch } from "./events/watch.js";
+import { keptAlive } from "./keep-alive.js";
 import { Lease } from "./lease.js";
 import { policyOf, type PolicyOptions } from "./policy.js";
 import { stopwatch, type Stopwatch } from "./stopwatch.js";
@@ -46,7 +47,7 @@ export class Idempotency {
     private readonly watch?: Watch,
   ) {
     this.store = options.store;
-    this.policy(options);
+    this.policy();
   }
 
   /**
@@ -138,7 +139,7 @@ export class Idempotency {
     if (decision.type === "hit") return read(decision.replay.outcome) as T;
     if (decision.type !== "miss") throw refusal(decision.type);
     const { lease } = decision;
-    const awake = keptAlive(lease, this.policy(this.options).lease_ms / 3);
+    const awake = keptAlive(lease, this.policy().lease_ms / 3);
     let outcome: T;
     try {
       outcome = await work(lease);
@@ -172,7 +173,8 @@ export class Idempotency {
     return this.watch ? this.watch(asked, of, () => drive(this.store, call)) : drive(this.store, call);
   }
 
-  private policy(options: PolicyOptions): Policy {
+  /** @internal */
+  policy(options: PolicyOptions = this.options): Policy {
     let policy = this.policies.get(options);
     if (!policy) {
       policy = policyOf(options);
@@ -181,17 +183,6 @@ export class Idempotency {
     }
     return policy;
   }
-}
-
-/** Renews until it is stopped; one renewal that fails leaves two thirds of a lease to try again. */
-function keptAlive(lease: Lease, every: number): { stop(): void } {
-  const renew = async () => {
-    const renewed = await lease.renew().catch(() => undefined);
-    if (renewed && renewed.type !== "held") clearInterval(timer);
-  };
-  const timer = setInterval(() => void renew(), Math.min(every, 2 ** 31 - 1));
-  if (typeof timer === "object") timer.unref(); // Node: it keeps no process alive
-  return { stop: () => clearInterval(timer) };
 }
 
 function written(value: unknown): Uint8Array {

@@ -158,3 +158,18 @@ export class In {
     return this.raw(this.bytes.length - this.at);
   }
 }
+
+/** Bytes as text, a character each. */
+export function latin1(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+}
+
+/** Text as bytes, one a character; a character that is more than a byte becomes 0xff, which stands in no
+ *  key and no media type. */
+export function fromLatin1(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) bytes[at] = Math.min(text.charCodeAt(at), 255);
+  return bytes;
+}
