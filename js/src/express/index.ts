@@ -1,7 +1,7 @@
-import type { Request, RequestHandler } from "express";
+import type { NextFunction, Request, RequestHandler, Response } from "express";
 import type { Idempotency } from "../idempotency.js";
 import { Gate, type Execution, type GateOptions } from "../gate/index.js";
-import { admit, type Way } from "../node/admission.js";
+import { Exchange } from "../node/admission.js";
 
 export { UNAUTHENTICATED, type Execution } from "../gate/index.js";
 
@@ -66,22 +66,39 @@ export interface Idempotent extends RequestHandler {
 export function idempotent(idem: Idempotency, options: ExpressOptions): Idempotent {
   const gate = new Gate<Request>(idem, options);
   const parsed = options.parsed ?? false;
-  const way: Way<Request> = { gate, kept: (req) => kept(req, parsed) };
-  const handler: RequestHandler = (req, res, next) => {
-    const goOn = (execution?: Execution) => {
-      if (execution) req.idempotency = execution;
-      next();
-    };
-    admit(way, req, req, res, req.originalUrl, goOn, next);
-  };
+  const handler: RequestHandler = (req, res, next) => new ExpressExchange(gate, req, res, next, parsed).admit();
   return Object.assign(handler, { idle: () => gate.idle() });
 }
 
-/** The bytes of a body that was read before. */
-function kept(req: Request, parsed: boolean): Uint8Array | undefined {
-  const { rawBody, body } = req as { rawBody?: unknown; body?: unknown };
-  if (rawBody instanceof Uint8Array) return rawBody;
-  if (body instanceof Uint8Array) return body;
-  if (!parsed || body === undefined) return undefined;
-  return Buffer.from(JSON.stringify(body));
+class ExpressExchange extends Exchange<Request> {
+  constructor(
+    gate: Gate<Request>,
+    request: Request,
+    response: Response,
+    private readonly onward: NextFunction,
+    private readonly parsed: boolean,
+  ) {
+    super(gate, request, request, response);
+  }
+
+  protected override url(): string {
+    return this.request.originalUrl;
+  }
+
+  protected override next(execution: Execution | undefined): void {
+    if (execution) this.request.idempotency = execution;
+    this.onward();
+  }
+
+  protected override fail(error: unknown): void {
+    this.onward(error);
+  }
+
+  protected override kept(): Uint8Array | undefined {
+    const { rawBody, body } = this.request as { rawBody?: unknown; body?: unknown };
+    if (rawBody instanceof Uint8Array) return rawBody;
+    if (body instanceof Uint8Array) return body;
+    if (!this.parsed || body === undefined) return undefined;
+    return Buffer.from(JSON.stringify(body));
+  }
 }

@@ -2,90 +2,97 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Answer } from "../gate/answer.js";
 import type { Execution } from "../gate/execution.js";
-import type { Admitted, Gate, Unread } from "../gate/gate.js";
+import type { Admitted, Entered, Gate, Unread } from "../gate/gate.js";
 import { send } from "./answer.js";
 import { isGone, letGo } from "./disconnect.js";
 import { drain, letFlow, readBody } from "./request-body.js";
 import { capture } from "./response-capture.js";
 
-/** What a framework does, for one of its requests `R`. */
-export interface Way<R> {
-  readonly gate: Gate<R>;
-  /** The body, where somebody has read it and kept it. */
-  kept(request: R): Uint8Array | undefined;
+/** One request `R` of a framework, on its way. */
+export abstract class Exchange<R> {
+  constructor(
+    private readonly gate: Gate<R>,
+    readonly request: R,
+    readonly req: IncomingMessage,
+    readonly res: ServerResponse,
+  ) {}
+
+  /** The target of the request as it came, the query included. */
+  protected abstract url(): string;
+  /** Hands it on, with its execution where it is protected. */
+  protected abstract next(execution: Execution | undefined): void;
+  protected abstract fail(error: unknown): void;
   /** The response is about to be written without the framework. */
-  takeOver?(request: R): void;
-}
-
-/**
- * Answers the request, or hands it on by `next`, with its execution where it has a key. The response is
- * captured then.
- *
- * `url` is the target of the request as it came, the query included.
- */
-export function admit<R>(
-  way: Way<R>,
-  request: R,
-  req: IncomingMessage,
-  res: ServerResponse,
-  url: string,
-  next: (execution?: Execution) => void,
-  fail: (error: unknown) => void,
-): void {
-  const { gate } = way;
-  const method = req.method ?? "";
-  const entered = gate.enter(method, valuesOf(req, "idempotency-key"), requestIdOf(req, res));
-  if (entered.type === "pass") return next();
-  if (entered.type === "answer") return answer(way, request, req, res, entered.answer);
-  const question = url.indexOf("?");
-  const target = {
-    method,
-    path: question < 0 ? url : url.slice(0, question),
-    query: question < 0 ? undefined : url.slice(question + 1),
-    contentType: req.headers["content-type"],
-  };
-  const body = async (): Promise<Uint8Array | Unread> => {
-    const read = readBody(req, gate.bodyLimit);
-    return read === "consumed" ? ofKept(way.kept(request), gate.bodyLimit) : read;
-  };
-  gate.admit(entered.entry, request, target, body).then((admitted) => {
-    goOn(way, request, req, res, admitted, next);
-  }).catch(fail);
-}
-
-function goOn<R>(
-  way: Way<R>,
-  request: R,
-  req: IncomingMessage,
-  res: ServerResponse,
-  admitted: Admitted,
-  next: (execution?: Execution) => void,
-): void {
-  if (admitted.type === "answer") return answer(way, request, req, res, admitted.answer);
-  if (admitted.type === "open") {
-    // Nobody is there any more, and nothing binds the server to do it.
-    if (isGone(req)) return letGo(req);
-    letGo(req);
-    letFlow(req);
-    return next();
+  protected takeOver(): void {}
+  /** The bytes of a body that somebody has read and kept. */
+  protected kept(): Uint8Array | undefined {
+    return undefined;
   }
-  capture(req, res, admitted.owner, way.gate);
-  letFlow(req);
-  next(admitted.owner.execution);
+
+  /** Answers it, or hands it on. Where it has a key its response is captured then. `body` is what
+   *  was read of it, where that was done before. */
+  admit(entered = this.enter(), body?: Read): void {
+    if (entered.type === "pass") return this.next(undefined);
+    if (entered.type === "answer") return this.answer(entered.answer);
+    const url = this.url();
+    const question = url.indexOf("?");
+    const target = {
+      method: this.req.method ?? "",
+      path: question < 0 ? url : url.slice(0, question),
+      query: question < 0 ? undefined : url.slice(question + 1),
+      contentType: this.req.headers["content-type"],
+    };
+    const bytes = async () => this.ofKept(await (body ?? this.read()));
+    this.gate
+      .admit(entered.entry, this.request, target, bytes)
+      .then((admitted) => this.goOn(admitted))
+      .catch((error: unknown) => this.fail(error));
+  }
+
+  /** What there is to do before its body is read. */
+  enter(): Entered {
+    const { req, res } = this;
+    return this.gate.enter(req.method ?? "", valuesOf(req, "idempotency-key"), requestIdOf(req, res));
+  }
+
+  read(): Read {
+    return readBody(this.req, this.gate.bodyLimit);
+  }
+
+  private goOn(admitted: Admitted): void {
+    const { req } = this;
+    if (admitted.type === "answer") return this.answer(admitted.answer);
+    if (admitted.type === "execute") {
+      capture(req, this.res, admitted.owner, this.gate);
+      letFlow(req);
+      return this.next(admitted.owner.execution);
+    }
+    // Where nobody is there any more, nothing binds the server to do it.
+    const gone = isGone(req);
+    letGo(req);
+    if (gone) return;
+    letFlow(req);
+    this.next(undefined);
+  }
+
+  private answer(answer: Answer): void {
+    const { req, res } = this;
+    letGo(req);
+    if (res.headersSent) return;
+    this.takeOver();
+    send(answer, res);
+    drain(req);
+  }
+
+  private ofKept(read: Uint8Array | Unread): Uint8Array | Unread {
+    if (read !== "consumed") return read;
+    const kept = this.kept();
+    if (kept === undefined) return read;
+    return kept.length > this.gate.bodyLimit ? "too-large" : kept;
+  }
 }
 
-function answer<R>(way: Way<R>, request: R, req: IncomingMessage, res: ServerResponse, answer: Answer): void {
-  letGo(req);
-  if (res.headersSent) return;
-  way.takeOver?.(request);
-  send(answer, res);
-  drain(req);
-}
-
-function ofKept(kept: Uint8Array | undefined, limit: number): Uint8Array | Unread {
-  if (kept === undefined) return "consumed";
-  return kept.length > limit ? "too-large" : kept;
-}
+type Read = ReturnType<typeof readBody>;
 
 /** The values of a header, one per line of it. */
 function valuesOf({ rawHeaders }: IncomingMessage, name: string): readonly string[] {
