@@ -15,6 +15,7 @@ test("what `got` creates is created once, whatever becomes of the replies", asyn
         methods: ["POST"],
         statusCodes: [409, 429, 502, 503, 504], // 409: the first one is still at work
         backoffLimit: 50,
+        maxRetryAfter: 60_000, // without it a wait longer than the timeout is none
       },
       hooks: {
         // Before the first time only: got keeps the headers for its retries.

@@ -23,6 +23,8 @@ export interface Shop {
   readonly sales: readonly Sale[];
   /** Answers that were replays. */
   readonly replays: number;
+  /** Answers that told to wait, since the first one was still at work. */
+  readonly waits: number;
   close(): Promise<void>;
 }
 
@@ -35,16 +37,20 @@ export interface Shop {
 export async function shop(): Promise<Shop> {
   const idem = createIdempotency({ store: memoryStore(), lease: "1s" });
   const sales: Sale[] = [];
-  let replays = 0;
+  let [replays, waits] = [0, 0];
   const sell = async (order: string, key: string | undefined): Promise<Sale> => {
     const sale = { id: `sale_${randomUUID()}`, order, key: key ?? "none" };
     sales.push(sale);
-    await sleep(2); // what a shop does, and what a client may not wait for
+    // What a shop does, and what a client may not wait for. Some takes so long that a retry meets it.
+    await sleep(sales.length % 10 === 0 ? 100 : 2);
     return sale;
   };
   const app = express();
   app.use((_, response, next) => {
-    response.on("finish", () => (replays += response.getHeader("idempotent-replayed") ? 1 : 0));
+    response.on("finish", () => {
+      replays += response.getHeader("idempotent-replayed") ? 1 : 0;
+      waits += response.statusCode === 409 ? 1 : 0;
+    });
     next();
   });
   app.use(idempotent(idem, { scope: (request) => request.get("authorization") ?? "anybody", required: true }));
@@ -69,6 +75,9 @@ export async function shop(): Promise<Shop> {
     sales,
     get replays() {
       return replays;
+    },
+    get waits() {
+      return waits;
     },
     async close() {
       server.close();

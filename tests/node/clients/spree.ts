@@ -53,7 +53,7 @@ export async function spree(
   const how = losses.map((loss) => `${lost[loss]} ${loss}`).join(", ");
   test.diagnostic(
     `${ORDERS} orders, ${requests} requests, ${replies} replies came through, ${all} were lost (${how}); ` +
-      `${sold.sales.length} executions, ${sold.replays} replays; IDEMP_SEED=${chance.seed}`,
+      `${sold.sales.length} executions, ${sold.replays} replays, ${sold.waits} told to wait; IDEMP_SEED=${chance.seed}`,
   );
   assert.deepEqual(failed, [], `every client ends with an answer (IDEMP_SEED=${chance.seed})`);
   const sales = sold.sales.map(({ id, order }) => [order, id] as const);

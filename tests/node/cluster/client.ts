@@ -25,9 +25,10 @@ export async function ask(port: number, key: string, tell: (entry: Told | Lost) 
 
 function post(port: number, key: string): Promise<Pick<Told, "status" | "replayed" | "body">> {
   return new Promise((resolve, reject) => {
-    // A connection of its own, so that every request may come to another worker.
+    // A connection of its own, so that every request may come to another worker; one that a worker got
+    // just before it was killed stays open, and silent.
     const sent = request({
-      ...{ host: "127.0.0.1", port, method: "POST", path: "/things", agent: false, timeout: 10_000 },
+      ...{ host: "127.0.0.1", port, method: "POST", path: "/things", agent: false, timeout: 1500 },
       headers: { "content-type": "application/json", "idempotency-key": key },
     });
     sent.on("error", reject);

@@ -12,7 +12,7 @@ const { CLUSTER_STORE = "", CLUSTER_LEDGER = "", CLUSTER_LEASE = "", CLUSTER_SEE
 const lease = Number(CLUSTER_LEASE);
 const chance = dice(Number(CLUSTER_SEED));
 
-const idem = createIdempotency({ store: storeAt(CLUSTER_STORE), lease });
+const idem = createIdempotency({ store: await storeAt(CLUSTER_STORE), lease });
 const app = express();
 app.use(idempotent(idem, { scope: () => "cluster", required: true }));
 app.post("/things", express.json(), async (request, response) => {
