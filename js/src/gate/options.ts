@@ -145,7 +145,16 @@ function tableOf(table: StatusTable): Rules<unknown>["becomes"] {
     if (disposition === undefined) known.set(status, (disposition = dispositionOf(table, status)));
     return disposition;
   };
-  becomes(undefined);
+  try {
+    becomes(undefined);
+  } catch (cause) {
+    if ((cause as IdempError).code !== "MALFORMED") throw cause;
+    throw new IdempError(
+      "CORE_WITHOUT_HTTP",
+      "the core in use is that of a page; import idemp/web or idemp/hono, and neither idemp/csp nor initialize",
+      { cause },
+    );
+  }
   // One that is no status is like one that nothing is known of.
   return (status) => becomes(status === undefined || (status >= 0 && status < 1000) ? status : 0);
 }
