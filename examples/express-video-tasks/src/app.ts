@@ -8,7 +8,7 @@
  */
 import express, { type Express, Router } from "express";
 import type { Idempotency } from "idemp";
-import { idempotent } from "idemp/express";
+import { idempotent, type Idempotent } from "idemp/express";
 import { Analyses } from "./analyses.js";
 import { known, userOf } from "./bearer.js";
 import type { Database } from "./database.js";
@@ -28,28 +28,36 @@ export interface Config {
 
 export const DEFAULTS: Config = { activeLimit: 3, vendorTakes: 60 };
 
-/** The service, with the slots of `idem` and the tasks of `database`. */
-export function videoService(idem: Idempotency, database: Database, config: Config = DEFAULTS): Express {
-  const videos = new VideoTasks(database, config.activeLimit, config.vendorTakes);
-  const track = new Track(new Analyses(idem, database));
-  const app = express().disable("x-powered-by").disable("etag");
-  app.use(named);
-  app.use("/api/video-tasks", videoRoutes(videos, idem));
-  app.use("/api/v1/track", trackRoutes(track));
-  const health = app.route("/healthz").get((_, response) => void response.type("text").send("ok\n"));
-  health.all(onlyMethods("GET,HEAD"));
-  return app.use(noSuchPath).use(tell);
+/** The service, before it listens. */
+export interface VideoService {
+  readonly app: Express;
+  /** Resolves when nothing is executed any more, also for clients that are gone. */
+  idle(): Promise<void>;
 }
 
-function videoRoutes(videos: VideoTasks, idem: Idempotency): Router {
-  const routes = Router();
-  routes.use(known);
+/** With the slots of `idem` and the tasks of `database`. */
+export function videoService(idem: Idempotency, database: Database, config: Config = DEFAULTS): VideoService {
   // The scope names the caller and the operation: a key says nothing to anybody else.
   const once = idempotent(idem, {
     scope: (request) => [userOf(request), "POST /api/video-tasks"],
     required: true,
     bodyLimit: BODY_LIMIT,
   });
+  const videos = new VideoTasks(database, config.activeLimit, config.vendorTakes);
+  const track = new Track(new Analyses(idem, database));
+  const app = express().disable("x-powered-by").disable("etag");
+  app.use(named);
+  app.use("/api/video-tasks", videoRoutes(videos, once));
+  app.use("/api/v1/track", trackRoutes(track));
+  const health = app.route("/healthz").get((_, response) => void response.type("text").send("ok\n"));
+  health.all(onlyMethods("GET,HEAD"));
+  app.use(noSuchPath).use(tell);
+  return { app, idle: () => once.idle() };
+}
+
+function videoRoutes(videos: VideoTasks, once: Idempotent): Router {
+  const routes = Router();
+  routes.use(known);
   const tasks = routes.route("/").get(videos.list).post(once, ...body, unread, videos.create);
   tasks.all(onlyMethods("GET,HEAD,POST"));
   routes.route("/:taskId").get(videos.show).all(onlyMethods("GET,HEAD"));

@@ -2,10 +2,11 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { createIdempotency } from "idemp";
+import { jsonLabel, logEvents } from "idemp/events";
 import { videoService } from "./app.js";
 import { Database } from "./database.js";
 import { UsageError, optionsOf, retention } from "./options.js";
-import { whenStopped } from "./stop.js";
+import { stopped } from "./stop.js";
 import { openStore } from "./store.js";
 
 const USAGE = `\
@@ -28,18 +29,26 @@ async function main(): Promise<void> {
   const kept = retention();
   const { store, close } = await openStore(options.store);
   const database = new Database(options.tasks);
-  const idem = createIdempotency({ store, retention: kept });
-  const server = videoService(idem, database).listen(options.port, "127.0.0.1");
+  const idem = createIdempotency({
+    store,
+    retention: kept,
+    onEvent: logEvents((line) => console.error(line)),
+    label: jsonLabel("task_id"),
+  });
+  const service = videoService(idem, database);
+  const server = service.app.listen(options.port, "127.0.0.1");
   await once(server, "listening");
   // Before the line, so that whoever reads it can stop the service at once.
-  const stopped = whenStopped(options.stopAtEof);
+  const stop = stopped(options.stopAtEof);
   console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  await stopped;
-  // It accepts nothing more, and ends when what it accepted is answered.
+  await stop;
+  // It accepts nothing more, and ends when what it accepted is answered and every owner is done, also of
+  // clients that are gone.
   setTimeout(() => process.exit(1), GRACE).unref();
   server.close();
   server.closeIdleConnections();
   await once(server, "close");
+  await service.idle();
   await close();
   database.close();
 }

@@ -1,9 +1,5 @@
-/** Where the idempotency keys are: whatever the URL says. */
+/** Where the idempotency keys are: whatever the URL says. What is not wanted is not loaded. */
 import type { Store } from "idemp";
-import { memoryStore } from "idemp/memory";
-import { postgresStore } from "idemp/postgres";
-import { redisStore } from "idemp/redis";
-import { sqliteStore } from "idemp/sqlite";
 import { UsageError } from "./options.js";
 
 /** A store that is open. */
@@ -14,31 +10,47 @@ export interface Opened {
 }
 
 /**
- * Opens the store of a URL. The clients of PostgreSQL and Redis are loaded where they are wanted.
+ * Opens the store of a URL.
  *
  * @throws UsageError where it is none. None of the errors shows the URL, which may hold a password.
  */
 export async function openStore(url: string): Promise<Opened> {
-  const [scheme] = url.split(":");
-  if (url === "memory") {
-    return { store: memoryStore(), close: async () => undefined };
-  }
-  if (scheme === "sqlite") {
-    const store = sqliteStore(url.slice("sqlite:".length));
-    return { store, close: async () => store.close() };
-  }
-  if (scheme === "postgres" || scheme === "postgresql") {
-    const { default: pg } = await import("pg");
-    const pool = new pg.Pool({ connectionString: url });
-    pool.on("error", () => undefined); // an idle connection that broke: the next one is asked
-    const store = postgresStore(pool);
-    return { store, close: () => pool.end() };
-  }
-  if (scheme === "redis" || scheme === "rediss") {
-    const { Redis } = await import("ioredis");
-    const redis = new Redis(url);
-    redis.on("error", () => undefined); // it connects again by itself; who asks meanwhile is told
-    return { store: redisStore(redis), close: async () => redis.disconnect() };
-  }
-  throw new UsageError("a store is memory, sqlite:PATH, postgres://... or redis://...");
+  const [scheme = ""] = url.split(":");
+  const open = OPEN[scheme];
+  if (open === undefined) throw new UsageError("a store is memory, sqlite:PATH, postgres://... or redis://...");
+  return open(url);
 }
+
+async function memory(): Promise<Opened> {
+  const { memoryStore } = await import("idemp/memory");
+  return { store: memoryStore(), close: async () => undefined };
+}
+
+async function sqlite(url: string): Promise<Opened> {
+  const { sqliteStore } = await import("idemp/sqlite");
+  const store = sqliteStore(url.slice("sqlite:".length));
+  return { store, close: () => store.close() };
+}
+
+async function postgres(url: string): Promise<Opened> {
+  const [{ postgresStore }, { default: pg }] = await Promise.all([import("idemp/postgres"), import("pg")]);
+  const pool = new pg.Pool({ connectionString: url });
+  pool.on("error", () => undefined); // an idle connection broke: who asks next opens another one
+  return { store: postgresStore(pool), close: () => pool.end() };
+}
+
+async function redis(url: string): Promise<Opened> {
+  const [{ redisStore }, { Redis }] = await Promise.all([import("idemp/redis"), import("ioredis")]);
+  const client = new Redis(url);
+  client.on("error", () => undefined); // it connects again by itself; who asks meanwhile is told
+  return { store: redisStore(client), close: async () => client.disconnect() };
+}
+
+const OPEN: Readonly<Record<string, (url: string) => Promise<Opened>>> = {
+  memory,
+  sqlite,
+  postgres,
+  postgresql: postgres,
+  redis,
+  rediss: redis,
+};

@@ -7,7 +7,7 @@ import { createIdempotency } from "idemp";
 import { Analyses } from "./analyses.js";
 import { Database } from "./database.js";
 import { UsageError, optionsOf } from "./options.js";
-import { whenStopped } from "./stop.js";
+import { stopped } from "./stop.js";
 import { openStore } from "./store.js";
 
 const USAGE = `\
@@ -34,12 +34,13 @@ async function main(): Promise<void> {
   const { store, close } = await openStore(options.store);
   const database = new Database(options.tasks);
   const analyses = new Analyses(createIdempotency({ store }), database);
-  let stopped = false;
-  void whenStopped(options.stopAtEof).then(() => (stopped = true));
-  do {
+  let going = !options.once;
+  void stopped(options.stopAtEof).then(() => (going = false));
+  for (;;) {
     const [next] = database.atWork();
+    if (!next && !going) break;
     if (!next) {
-      await sleep(options.once ? 0 : LOOK_EVERY);
+      await sleep(LOOK_EVERY);
       continue;
     }
     // The work. The lease of an analysis lives for as long as one may be active: there is nothing to
@@ -53,7 +54,7 @@ async function main(): Promise<void> {
       console.error(`worker: ${next.task_id} is still at work: ${String(error)}`);
       await sleep(LOOK_EVERY);
     }
-  } while (!stopped && !(options.once && database.atWork().length === 0));
+  }
   await close();
   database.close();
   process.exit();

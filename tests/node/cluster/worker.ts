@@ -27,7 +27,7 @@ app.post("/things", express.json(), async (request, response) => {
     worker: process.pid,
   });
   // Killed at work, while the answer is stored, or while it is on its way.
-  if (fate < 0.2) setTimeout(() => process.kill(process.pid, "SIGKILL"), chance.below(takes + 10));
+  if (fate < 0.12) setTimeout(() => process.kill(process.pid, "SIGKILL"), chance.below(takes + 10));
   await sleep(takes);
   if (fate > 0.95) stall(lease * 1.5);
   if (fate > 0.85 && fate < 0.95) {
