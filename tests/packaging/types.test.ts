@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
@@ -55,6 +56,29 @@ for (const [module, moduleResolution] of [
     });
   }
 }
+
+test("what the README shows of a service compiles", async () => {
+  const readme = await readFile(join(ROOT, "js/README.md"), "utf8");
+  const section = /## In a service[^]*?(?=\n## )/.exec(readme)?.[0] ?? "";
+  const blocks = [...section.matchAll(/```ts\n([^]*?)```/g)].map(([, block]) => block);
+  assert.ok(blocks.length >= 3);
+  const [common, ...each] = blocks as [string, ...string[]];
+  const given = `
+    import type { Hono } from "hono";
+    declare const app: Hono<{ Variables: { user: { id: string } } }>;
+    declare function userOf(request: Request): Promise<string>;
+    declare function create(order: unknown, fence?: bigint): Promise<{ id: string }>;
+  `;
+  const files = await Promise.all(
+    each.map(async (block, at) => {
+      await consumer.write(`readme-${at}.mts`, given + common + block);
+      return `readme-${at}.mts`;
+    }),
+  );
+  const compilerOptions = { module: "node16", target: "es2022", lib: ["es2022", "dom", "dom.iterable"], strict: true, types: [], noEmit: true };
+  const config = await consumer.write("tsconfig.readme.json", JSON.stringify({ compilerOptions, files }));
+  await ran("typescript/bin/tsc", ["--project", config]);
+});
 
 test("a consumer who errs is told by the types", async () => {
   await consumer.write(

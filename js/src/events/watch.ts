@@ -1,5 +1,6 @@
-import type { Held, LeaseReply, Resolved, Verb } from "../core/machine.js";
-import { NOTHING, fromHex } from "../core/bytes.js";
+import { NAME, ask } from "../core/ask.js";
+import { NOTHING, fromHex, toHex } from "../core/bytes.js";
+import { tokenIn, type Held, type LeaseReply, type Resolved, type Verb } from "../core/machine.js";
 import type { Decision } from "../decision.js";
 import { IdempError } from "../errors.js";
 import type { SlotKey } from "../store.js";
@@ -10,7 +11,7 @@ import type { EventHook, EventKind, EventOptions, IdempEvent } from "./event.js"
  * Sees a question from before it is asked to its end. `going` asks it, once; its end is passed on as it
  * is. `of` is the name of the slot, or the lease that speaks.
  */
-export type Watch = <D>(asked: Asked, of: SlotKey | LeaseToken, going: () => Promise<D>) => Promise<D>;
+export type Watch = <D>(asked: Asked, of: Uint8Array | Held, going: () => D | Promise<D>) => Promise<D>;
 
 export type Asked = "begin" | "resolve" | Verb;
 
@@ -31,9 +32,11 @@ export function watching({ onEvent, label, userPart = 0 }: EventOptions): Watch 
   }
   return async (asked, of, going) => {
     const step = typeof asked === "string" ? asked : asked.verb;
-    const token = typeof of === "string" ? undefined : of;
+    const token = of instanceof Uint8Array ? undefined : tokenIn(of);
+    // Nothing is told of a name that is none: it may hold what breaks a log.
+    if (of instanceof Uint8Array) ask(NAME, of);
     const at = Date.now();
-    const { user, key } = whose(token ? token.slot : (of as SlotKey), userPart);
+    const { user, key } = whose(token ? token.slot : toHex(of as Uint8Array), userPart);
     const tell = (event: Told, about?: Uint8Array, durationMs?: number) => {
       // Not spread into another object, which takes longer than all the rest.
       event.step = step;
@@ -76,7 +79,7 @@ type Heard = [told: Told, about?: Uint8Array | undefined];
 function begun(decision: Decision<Held>): Heard {
   switch (decision.type) {
     case "miss":
-      return [{ kind: "MISS", attempt: decision.lease.token.attempt }];
+      return [{ kind: "MISS", attempt: tokenIn(decision.lease).attempt }];
     case "hit":
       return [{ kind: "HIT" }, decision.replay.outcome];
     case "in-progress":

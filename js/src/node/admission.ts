@@ -5,11 +5,13 @@ import type { Execution } from "../gate/execution.js";
 import type { Admitted, Entered, Gate, Unread } from "../gate/gate.js";
 import { send } from "./answer.js";
 import { isGone, letGo } from "./disconnect.js";
-import { drain, letFlow, readBody } from "./request-body.js";
+import { drain, readBody } from "./request-body.js";
 import { capture } from "./response-capture.js";
 
 /** One request `R` of a framework, on its way. */
 export abstract class Exchange<R> {
+  private flowed = false;
+
   constructor(
     private readonly gate: Gate<R>,
     readonly request: R,
@@ -34,6 +36,11 @@ export abstract class Exchange<R> {
   admit(entered = this.enter(), body?: Read): void {
     if (entered.type === "pass") return this.next(undefined);
     if (entered.type === "answer") return this.answer(entered.answer);
+    // Somebody outside listens already: it is to hear what comes together with those behind.
+    if (this.req.readableFlowing) {
+      this.req.pause();
+      this.flowed = true;
+    }
     const url = this.url();
     const question = url.indexOf("?");
     const target = {
@@ -64,15 +71,18 @@ export abstract class Exchange<R> {
     if (admitted.type === "answer") return this.answer(admitted.answer);
     if (admitted.type === "execute") {
       capture(req, this.res, admitted.owner, this.gate);
-      letFlow(req);
-      return this.next(admitted.owner.execution);
+      return this.handOn(admitted.owner.execution);
     }
     // Where nobody is there any more, nothing binds the server to do it.
     const gone = isGone(req);
     letGo(req);
     if (gone) return;
-    letFlow(req);
-    this.next(undefined);
+    this.handOn(undefined);
+  }
+
+  private handOn(execution: Execution | undefined): void {
+    if (this.flowed) this.req.resume();
+    this.next(execution);
   }
 
   private answer(answer: Answer): void {

@@ -37,12 +37,6 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Uint8Arra
   });
 }
 
-/** Lets those hear the body who listened to it already before it was read here. Right before it is handed
- *  on, so that they hear it together with those behind. */
-export function letFlow(req: IncomingMessage): void {
-  if ((req as Teed)[TEE]?.flowed) req.resume();
-}
-
 /** Takes what still comes of a body that nobody wants, so that the connection goes on. How long that
  *  may take is up to the server's `requestTimeout`. */
 export function drain(req: IncomingMessage): void {
@@ -62,7 +56,12 @@ type Teed = Inner & { [TEE]?: Tee };
 /** What came before anybody asked; it stays where it is. */
 function buffered(req: IncomingMessage, state: State): Uint8Array {
   if (req.readableLength === 0) return NOTHING;
+  // Those who listen are to hear it once, when it flows.
+  const { emit } = req;
+  const heard = req.listenerCount("data") > 0;
+  if (heard) req.emit = () => false;
   const first = req.read() as Buffer;
+  if (heard) req.emit = emit;
   req.unshift(first);
   // For those who ask whether somebody has read it: nobody has.
   state.dataEmitted = false;
@@ -74,8 +73,6 @@ class Tee {
   readonly pieces = new Pieces();
   readonly goesOn: Teed["push"];
   private reading = true;
-  /** Somebody outside listened already: it is to hear what comes together with those behind. */
-  readonly flowed: boolean;
   private readonly broken = () => this.done(this.req, "broken");
 
   constructor(
@@ -84,8 +81,6 @@ class Tee {
     private readonly resolve: (body: Uint8Array | Unread) => void,
   ) {
     this.goesOn = req.push;
-    this.flowed = req.readableFlowing === true;
-    if (this.flowed) req.pause();
     req[TEE] = this;
     req.push = push;
     req.on("close", this.broken);
