@@ -181,7 +181,7 @@ export class Idempotency {
   /** Drives a call, in sight of whoever watches. */
   private ask<D>(asked: Asked, call: machine.Machine<D>, held?: machine.Held): D | Promise<D> {
     if (!this.watch) return drive(this.store, call);
-    return this.watch(asked, held ? machine.tokenIn(held) : checkedName(call.slot), async () => drive(this.store, call));
+    return this.watch(asked, held ?? checkedName(call.slot), () => drive(this.store, call));
   }
 
   /** @internal */

@@ -120,7 +120,8 @@ export class Out {
   /** The bytes; nothing may be written any more. */
   done(): Uint8Array {
     const written = this.bytes.slice(0, this.length);
-    spare = this.bytes;
+    // Not what a large body has made of it.
+    if (this.bytes.length < 1 << 17) spare = this.bytes;
     return written;
   }
 }
@@ -142,6 +143,11 @@ export class In {
 
   flag(): boolean {
     return this.byte() === 1;
+  }
+
+  short(): number {
+    this.at += 2;
+    return this.view.getUint16(this.at - 2);
   }
 
   word(): number {
@@ -168,8 +174,7 @@ export class In {
   }
 
   framed(): Uint8Array {
-    this.at += 2;
-    return this.raw(this.view.getUint16(this.at - 2));
+    return this.raw(this.short());
   }
 
   /** Framed bytes with their frame, and so many behind them. */

@@ -10,7 +10,7 @@ import type { EventHook, EventKind, EventOptions, IdempEvent } from "./event.js"
  * Sees a question from before it is asked to its end. `going` asks it, once; its end is passed on as it
  * is. `of` is the name of the slot, or the lease that speaks.
  */
-export type Watch = <D>(asked: Asked, of: SlotKey | LeaseToken, going: () => Promise<D>) => Promise<D>;
+export type Watch = <D>(asked: Asked, of: SlotKey | Held, going: () => D | Promise<D>) => Promise<D>;
 
 export type Asked = "begin" | "resolve" | Verb;
 
@@ -31,7 +31,7 @@ export function watching({ onEvent, label, userPart = 0 }: EventOptions): Watch 
   }
   return async (asked, of, going) => {
     const step = typeof asked === "string" ? asked : asked.verb;
-    const token = typeof of === "string" ? undefined : of;
+    const token = typeof of === "string" ? undefined : tokenIn(of);
     const at = Date.now();
     const { user, key } = whose(token ? token.slot : (of as SlotKey), userPart);
     const tell = (event: Told, about?: Uint8Array, durationMs?: number) => {
