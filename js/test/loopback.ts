@@ -3,10 +3,6 @@ import { once } from "node:events";
 import { connect, type AddressInfo, type Socket } from "node:net";
 import type { TestContext } from "node:test";
 
-import { StoreError } from "../src/errors.js";
-import type { Store, Swap, Swapped } from "../src/store.js";
-import { memoryStore } from "../src/stores/memory.js";
-
 /** A server on a loopback port, and a client with one connection that it keeps. */
 export interface Loopback {
   readonly server: Server;
@@ -113,21 +109,4 @@ export function signal<T = void>(): Signal<T> {
   let happen!: (value: T) => void;
   const happened = new Promise<T>((resolve) => (happen = resolve));
   return { happened, happen };
-}
-
-/** The store in memory, which fails and waits when it is told to. */
-export class Stumbling implements Store {
-  failing: "nothing" | "begin" | "end" | "all" = "nothing";
-  /** What is asked waits for it. */
-  waiting: Promise<void> | undefined;
-  swaps = 0;
-  readonly #store = memoryStore();
-
-  async swap(swap: Swap): Promise<Swapped> {
-    this.swaps++;
-    await this.waiting;
-    const kind = swap.expect === "vacant" ? "begin" : "end";
-    if (this.failing === "all" || this.failing === kind) throw new StoreError("STORE_UNAVAILABLE");
-    return this.#store.swap(swap);
-  }
 }

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
@@ -11,7 +12,7 @@ let consumer: Project;
 
 before(async () => {
   consumer = await project();
-  for (const name of ["react", "@types/react", "csstype", "hono"]) await consumer.borrow(name);
+  for (const name of ["react", "@types/react", "csstype", "hono", "@opentelemetry/api"]) await consumer.borrow(name);
 });
 
 after(() => consumer?.remove());
@@ -56,6 +57,10 @@ for (const [module, moduleResolution] of [
   }
 }
 
+  for (const name of ["react", "@types/react", "csstype", "hono", "@opentelemetry/api"]) await consumer.borrow(name);
+  await ran("typescript/bin/tsc", ["--project", config]);
+});
+
 test("a consumer who errs is told by the types", async () => {
   await consumer.write(
     "wrong.mts",
@@ -89,9 +94,7 @@ const CONSUMER = `
   import { createClient, type Client } from "idemp/fetch";
   import { useOnce } from "idemp/react";
   import * as testing from "idemp/testing";
-  import { Hono } from "hono";
-  import { idempotent as onRoutes } from "idemp/hono";
-  import { executionOf, idempotent, UNAUTHENTICATED } from "idemp/web";
+  for (const name of ["react", "@types/react", "csstype", "hono", "@opentelemetry/api"]) await consumer.borrow(name);
 
   export async function decide(idem: Idempotency): Promise<string> {
     const decision: Decision = await idem.begin(["acme"], "key", fingerprintOf({ a: 1 }));
@@ -142,6 +145,10 @@ const CONSUMER = `
   );
 
   export { testing };
+
+  export function left(event: IdempEvent): number {
+    return event.kind === "IN_PROGRESS" ? event.remaining : (event.durationMs ?? 0);
+  }
 `;
 
 /** Runs a tool of the workspace; what it says is in the error where it complains. */

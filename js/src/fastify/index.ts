@@ -67,15 +67,14 @@ export const idempotency: FastifyPluginCallback<IdempotencyPluginOptions> = Obje
 
 function plugin(app: FastifyInstance, options: IdempotencyPluginOptions, done: (error?: Error) => void): void {
   try {
-    registered(app, options);
+    install(app, options);
   } catch (error) {
-    // What a plugin throws, Fastify does not catch.
     return done(error as Error);
   }
   done();
 }
 
-function registered(app: FastifyInstance, options: IdempotencyPluginOptions): void {
+function install(app: FastifyInstance, options: IdempotencyPluginOptions): void {
   const { idem, hook = "onRequest", ...defaults } = options;
   if (!HOOKS.includes(hook)) {
     throw new IdempError("OPTIONS_INVALID", `\`hook\` is one of ${HOOKS.join(", ")}`);

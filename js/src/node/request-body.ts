@@ -56,7 +56,12 @@ type Teed = Inner & { [TEE]?: Tee };
 /** What came before anybody asked; it stays where it is. */
 function buffered(req: IncomingMessage, state: State): Uint8Array {
   if (req.readableLength === 0) return NOTHING;
+  // Those who listen are to hear it once, when it flows.
+  const { emit } = req;
+  const heard = req.listenerCount("data") > 0;
+  if (heard) req.emit = () => false;
   const first = req.read() as Buffer;
+  if (heard) req.emit = emit;
   req.unshift(first);
   // For those who ask whether somebody has read it: nobody has.
   state.dataEmitted = false;

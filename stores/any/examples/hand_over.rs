@@ -27,7 +27,7 @@ async fn obey(idem: &Idempotency<AnyStore>, words: &[&str]) -> Result<String, Fa
     match words {
         ["begin", user, key, payload] => begin(idem, user, key, payload).await,
         ["publish", token, state] => {
-            let mut lease = idem.resume_async(LeaseToken::from_text(token)?);
+            let lease = idem.resume_async(LeaseToken::from_text(token)?);
             let published = lease.publish_bytes(state.as_bytes().to_vec()).await;
             let token = lease.detach();
             said(published.map(|()| format!("held {}", token.to_text())))
