@@ -31,11 +31,11 @@ execFileSync(process.execPath, [tsc, "-p", join(root, "tsconfig.package.json"), 
 for (const file of files.filter((file) => file.endsWith(".d.ts"))) copyFileSync(join(source, file), join(to, file));
 for (const file of readdirSync(to, { recursive: true }).map(String).filter((file) => file.endsWith(".d.ts"))) {
   // It runs something, and so it has no types: what resolves types need not find it.
-  const types = readFileSync(join(to, file), "utf8").replaceAll('import "#core";\n', "");
+  const types = readFileSync(join(to, file), "utf8").replaceAll(/import "#(server-)?core";\n/g, "");
   writeFileSync(join(to, file), types);
   writeFileSync(join(dist, "cjs", named(file, "cjs")), renamed(types));
 }
-copyFileSync(join(source, "generated/idemp.wasm"), join(dist, "idemp.wasm"));
+for (const name of ["idemp.wasm", "fast.wasm"]) copyFileSync(join(source, "generated", name), join(dist, name));
 
 async function converted(file, format) {
   const generated = file.startsWith("generated");

@@ -20,3 +20,6 @@ export function milliseconds(span: Span): number {
 }
 
 const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** The longest that timers wait, in milliseconds; with more they fire at once. */
+export const LONGEST_TIMER = 2 ** 31 - 1;

@@ -25,3 +25,13 @@ test("hex is read where it is hex in lower case", () => {
   assert.deepEqual(fromHex("00ff7a"), Uint8Array.of(0, 255, 122));
   for (const text of ["0", "0g", "FF", " 0", "0\u00e9", "é0"]) assert.equal(fromHex(text), undefined, text);
 });
+
+test("what is written outgrows its room at any place", () => {
+  for (const length of [...Array.from({ length: 17 }, (_, at) => 1008 + at), 4096, 100_000]) {
+    new Out(); // has the room that is spare, so that the next one begins with little
+    const before = new Uint8Array(length).fill(7);
+    const written = new Out().raw(before).byte(1).short(2).word(3).number(4).raw(before).done();
+    const after = Uint8Array.of(1, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4);
+    assert.deepEqual(written, Uint8Array.from([...before, ...after, ...before]));
+  }
+});

@@ -14,6 +14,8 @@ export const MODULES: Readonly<Record<string, string>> = {
   "idemp/fetch": "createClient",
   "idemp/react": "useOnce",
   "idemp/testing": "conformance",
+  "idemp/hono": "idempotent",
+  "idemp/web": "idempotent",
 };
 
 /** What the little program says where all is well. Its last word is a vector of Rust. */
@@ -81,3 +83,48 @@ function vector(name: string): string {
   if (found === undefined) throw new Error(`no vector "${name}"`);
   return found.fingerprint;
 }
+
+/** What the client of the little service sees on every runtime. */
+export const SERVED = ["web", "hono"]
+  .map((_, at) => {
+    const answer = `[${at + 1},1,{"a":1}]`;
+    return `201,/1,,${answer} 201,/1,true,${answer} 409,,,IDEMPOTENCY_KEY_CONFLICT 400,,,IDEMPOTENCY_KEY_INVALID`;
+  })
+  .join(" ");
+
+/** The little service with its client, as an ES module that prints. */
+export function served(): string {
+  return `
+    ${serviceImports()}
+    const serve = service({ createIdempotency, memoryStore, idempotent, executionOf, onRoutes, Hono });
+    console.log(await client((path, init) => serve(new Request("http://localhost" + path, init))));
+  `;
+}
+
+/** The little service as a worker; what decides is imported before the middleware, or after it. */
+export function workerService(first: "idemp" | "the middleware"): string {
+  return `
+    ${serviceImports(first)}
+    export default { fetch: service({ createIdempotency, memoryStore, idempotent, executionOf, onRoutes, Hono }) };
+  `;
+}
+
+function serviceImports(first: "idemp" | "the middleware" = "idemp"): string {
+  const idemp = `import { createIdempotency, memoryStore } from "idemp";`;
+  const middleware = `
+    import { idempotent, executionOf } from "idemp/web";
+    import { idempotent as onRoutes } from "idemp/hono";
+  `;
+  return `
+    ${first === "idemp" ? idemp + middleware : middleware + idemp}
+    import { Hono } from "hono";
+    ${SERVICE}
+  `;
+}
+
+const SERVICE = readFileSync(join(import.meta.dirname, "middleware.js"), "utf8");
+
+/** What the client of the little service sees where it is sent elsewhere. */
+export const client = new Function(`${SERVICE}\nreturn client;`)() as (
+  send: (path: string, init: RequestInit) => Promise<{ status: number; headers: { get(name: string): string | null }; json(): Promise<unknown> }>,
+) => Promise<string>;

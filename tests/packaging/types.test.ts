@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
@@ -11,7 +12,7 @@ let consumer: Project;
 
 before(async () => {
   consumer = await project();
-  for (const name of ["react", "@types/react", "csstype"]) await consumer.borrow(name);
+  for (const name of ["react", "@types/react", "csstype", "hono"]) await consumer.borrow(name);
 });
 
 after(() => consumer?.remove());
@@ -24,7 +25,7 @@ test("publint finds nothing wrong", async () => {
 test("the types are right however they are resolved", async () => {
   const archive = await pack(consumer.folder);
   // A project of before 2022 (node10) reads no `exports`, and the wasm has no types.
-  const words = [archive, "--profile", "node16", "--exclude-entrypoints", "./idemp.wasm", "./package.json"];
+  const words = [archive, "--profile", "node16", "--exclude-entrypoints", "./idemp.wasm", "./fast.wasm", "./package.json"];
   await ran("@arethetypeswrong/cli/dist/index.js", [...words, "--no-color", "--no-emoji"]);
 });
 
@@ -55,6 +56,29 @@ for (const [module, moduleResolution] of [
     });
   }
 }
+
+test("what the README shows of a service compiles", async () => {
+  const readme = await readFile(join(ROOT, "js/README.md"), "utf8");
+  const section = /## In a service[^]*?(?=\n## )/.exec(readme)?.[0] ?? "";
+  const blocks = [...section.matchAll(/```ts\n([^]*?)```/g)].map(([, block]) => block);
+  assert.ok(blocks.length >= 3);
+  const [common, ...each] = blocks as [string, ...string[]];
+  const given = `
+    import type { Hono } from "hono";
+    declare const app: Hono<{ Variables: { user: { id: string } } }>;
+    declare function userOf(request: Request): Promise<string>;
+    declare function create(order: unknown, fence?: bigint): Promise<{ id: string }>;
+  `;
+  const files = await Promise.all(
+    each.map(async (block, at) => {
+      await consumer.write(`readme-${at}.mts`, given + common + block);
+      return `readme-${at}.mts`;
+    }),
+  );
+  const compilerOptions = { module: "node16", target: "es2022", lib: ["es2022", "dom", "dom.iterable"], strict: true, types: [], noEmit: true };
+  const config = await consumer.write("tsconfig.readme.json", JSON.stringify({ compilerOptions, files }));
+  await ran("typescript/bin/tsc", ["--project", config]);
+});
 
 test("a consumer who errs is told by the types", async () => {
   await consumer.write(
@@ -89,6 +113,9 @@ const CONSUMER = `
   import { createClient, type Client } from "idemp/fetch";
   import { useOnce } from "idemp/react";
   import * as testing from "idemp/testing";
+  import { Hono } from "hono";
+  import { idempotent as onRoutes } from "idemp/hono";
+  import { executionOf, idempotent, UNAUTHENTICATED } from "idemp/web";
 
   export async function decide(idem: Idempotency): Promise<string> {
     const decision: Decision = await idem.begin(["acme"], "key", fingerprintOf({ a: 1 }));
@@ -125,6 +152,18 @@ const CONSUMER = `
     });
     return once.status === "success" ? once.data?.taskId : undefined;
   }
+
+  const once = idempotent(made[0]!, { scope: async (request) => request.headers.get("x-user") ?? UNAUTHENTICATED });
+  export const POST = once(async (request: Request, { params }: { params: { id: string } }) => {
+    const fence: bigint | undefined = executionOf(request)?.fence;
+    return Response.json({ id: params.id, fence: String(fence) });
+  });
+  export const answer: Promise<Response> = POST(new Request("/"), { params: { id: "7" } });
+
+  type App = { Variables: { user: { id: string } } };
+  export const app = new Hono<App>().post("/tasks", onRoutes<App>(made[0]!, { scope: (c) => c.get("user").id }), (c) =>
+    c.json({ attempt: c.get("idempotency")?.attempt ?? 1, user: c.var.user.id }),
+  );
 
   export { testing };
 `;

@@ -50,14 +50,21 @@
 //! ```
 //!
 //! `machine` goes to the end of the step; it is opaque, and goes back with the reply.
+//!
+//! # With a native store
+//! Where the store is native, too, [`Driven`] takes a call and gives what was done, in one crossing.
 
 mod call;
 mod codec;
+#[cfg(not(idemp_small))]
+mod driven;
 #[cfg(not(idemp_small))]
 mod http;
 
 use call::Call;
 use codec::{Reader, Writer};
+#[cfg(not(idemp_small))]
+pub use driven::{Answer, Driven, read_swap, swapped};
 use sha2::{Digest, Sha256};
 
 use crate::canonical::{self, CanonicalError, CanonicalErrorKind};

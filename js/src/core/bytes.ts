@@ -39,18 +39,19 @@ export function encoded(text: string): Uint8Array | undefined {
 }
 
 /** The buffer of the last one that was written, for the next. */
-let spare: DataView | undefined;
+let spare: Uint8Array | undefined;
 
 /** Writes what the core reads. */
 export class Out {
-  private view = spare ?? new DataView(new ArrayBuffer(1024));
-  private bytes = new Uint8Array(this.view.buffer);
-  private length = 0;
+  length = 0;
+  private view: DataView;
 
-  constructor() {
+  constructor(public bytes = spare ?? new Uint8Array(1024)) {
+    this.view = new DataView(bytes.buffer);
     spare = undefined;
   }
 
+  /** Where so many go. It may give what is written to a new place, so it is asked first. */
   private room(count: number): number {
     const at = this.length;
     this.length += count;
@@ -64,17 +65,20 @@ export class Out {
   }
 
   byte(value: number | boolean): this {
-    this.view.setUint8(this.room(1), Number(value));
+    const at = this.room(1);
+    this.view.setUint8(at, Number(value));
     return this;
   }
 
   short(value: number): this {
-    this.view.setUint16(this.room(2), value);
+    const at = this.room(2);
+    this.view.setUint16(at, value);
     return this;
   }
 
   word(value: number): this {
-    this.view.setUint32(this.room(4), value);
+    const at = this.room(4);
+    this.view.setUint32(at, value);
     return this;
   }
 
@@ -82,12 +86,14 @@ export class Out {
   number(value: number | bigint): this {
     // Wrapped, a time before 1970 would be one at which everything is gone.
     if (value < 0) throw new RangeError("a time, a span or a fence is not negative");
-    this.view.setBigUint64(this.room(8), BigInt(value));
+    const at = this.room(8);
+    this.view.setBigUint64(at, BigInt(value));
     return this;
   }
 
   raw(bytes: Uint8Array): this {
-    this.bytes.set(bytes, this.room(bytes.length));
+    const at = this.room(bytes.length);
+    this.bytes.set(bytes, at);
     return this;
   }
 
@@ -104,17 +110,19 @@ export class Out {
   /** The bytes; nothing may be written any more. */
   done(): Uint8Array {
     const written = this.bytes.slice(0, this.length);
-    spare = this.view;
+    spare = this.bytes;
     return written;
   }
 }
 
 /** Reads what the core wrote. */
 export class In {
-  private readonly view: DataView;
-  private at = 0;
+  protected readonly view: DataView;
 
-  constructor(private readonly bytes: Uint8Array) {
+  constructor(
+    protected readonly bytes: Uint8Array,
+    protected at = 0,
+  ) {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
@@ -154,7 +162,27 @@ export class In {
     return this.raw(this.view.getUint16(this.at - 2));
   }
 
+  /** Framed bytes with their frame, and so many behind them. */
+  framedAnd(more: number): Uint8Array {
+    return this.raw(2 + this.view.getUint16(this.at) + more);
+  }
+
   rest(): Uint8Array {
     return this.raw(this.bytes.length - this.at);
   }
+}
+
+/** Bytes as text, a character each. */
+export function latin1(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+}
+
+/** Text as bytes, one a character; a character that is more than a byte becomes 0xff, which stands in no
+ *  key and no media type. */
+export function fromLatin1(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) bytes[at] = Math.min(text.charCodeAt(at), 255);
+  return bytes;
 }

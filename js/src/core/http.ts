@@ -93,7 +93,11 @@ export function fingerprintRequest(rules: RequestRules, body: Uint8Array): Finge
   const { numbers = "exact", headers = [], parts = [], ...others } = rules;
   const hex = (pairs: readonly Header[]) => pairs.map(([name, value]) => [name, toHex(value)]);
   const json = utf8({ ...others, numbers: MODES.indexOf(numbers), headers: hex(headers), parts: hex(parts) });
-  const question = new Out().word(json.length).raw(json).raw(body).done();
+  // Not by way of `Out`, which keeps its room: a body may be large.
+  const question = new Uint8Array(4 + json.length + body.length);
+  new DataView(question.buffer).setUint32(0, json.length);
+  question.set(json, 4);
+  question.set(body, 4 + json.length);
   return toHex(ask(FINGERPRINT_REQUEST, question)) as Fingerprint;
 }
 

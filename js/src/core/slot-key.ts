@@ -13,9 +13,14 @@ export type Scope = readonly string[];
  * character or half of a surrogate pair.
  */
 export function slotKey(scope: Scope, key: string): SlotKey {
-  const name = framed(scope).raw(bytes(key)).done();
+  const name = slotName(scope, key);
   ask(NAME, name);
   return toHex(name);
+}
+
+/** The name in bytes. The core refuses a wrong one wherever it reads it. */
+export function slotName(scope: Scope, key: string): Uint8Array {
+  return framed(scope).raw(short(key)).done();
 }
 
 /** What the names of all slots of a scope begin with: for {@link Store.forget}. */
@@ -25,15 +30,13 @@ export function scopePrefix(scope: Scope): SlotKey {
 
 function framed(scope: Scope): Out {
   const out = new Out().byte(Math.min(scope.length, 255));
-  for (const part of scope) {
-    const text = bytes(part);
-    out.framed(text.length < 65536 ? text : text.subarray(0, 256)); // too long in either case
-  }
+  for (const part of scope) out.framed(short(part));
   return out;
 }
 
-function bytes(text: string): Uint8Array {
+/** Cut where it is too long in either case. */
+function short(text: string): Uint8Array {
   const utf8 = encoded(text);
-  if (utf8) return utf8;
+  if (utf8) return utf8.length > 256 ? utf8.subarray(0, 256) : utf8;
   throw new IdempError("KEY_INVALID", "a key or a part of a scope is not well-formed Unicode");
 }

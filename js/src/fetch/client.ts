@@ -3,7 +3,7 @@ import { NOTHING } from "../core/bytes.js";
 import { StoreError } from "../errors.js";
 import { fingerprintOf } from "../core/fingerprint.js";
 import { scopePrefix, type Scope } from "../core/slot-key.js";
-import { createIdempotency } from "../idempotency.js";
+import { Idempotency } from "../idempotency.js";
 import { milliseconds, type Span } from "../span.js";
 import type { Store } from "../store.js";
 import { indexedDbStore } from "../stores/indexeddb.js";
@@ -152,7 +152,8 @@ export interface Client {
 export function createClient(options: ClientOptions): Client {
   const { user, clock = systemClock, onEvent } = options;
   const store = options.store ?? indexedDbStore();
-  const idem = createIdempotency({ store });
+  // Not through `createIdempotency`: a page need not load what tells its events.
+  const idem = new Idempotency({ store });
   const expiry = milliseconds(options.expiry ?? "24h");
   const { active } = policies(expiry);
   const place: Place = {

@@ -1,3 +1,5 @@
+import { LONGEST_TIMER } from "../span.js";
+
 /** Time and chance, in one place, so that tests need not wait. */
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
@@ -7,9 +9,6 @@ export interface Clock {
   /** Ends after so many milliseconds, or without an error as soon as `signal` aborts. */
   sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
 }
-
-/** A longer timer of a browser ends at once. */
-const LONGEST = 2 ** 31 - 1;
 
 /** The clock of this machine. */
 export const systemClock: Clock = {
@@ -23,7 +22,7 @@ export const systemClock: Clock = {
         signal.removeEventListener("abort", over);
         resolve();
       };
-      const timer = setTimeout(over, Math.min(milliseconds, LONGEST));
+      const timer = setTimeout(over, Math.min(milliseconds, LONGEST_TIMER));
       signal.addEventListener("abort", over);
     }),
 };

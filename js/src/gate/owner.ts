@@ -1,0 +1,153 @@
+import { fromLatin1 } from "../core/bytes.js";
+import { storedHead, type Disposition } from "../core/http.js";
+import { IdempError, StoreError } from "../errors.js";
+import { keptAlive } from "../keep-alive.js";
+import type { Ended, Lease } from "../lease.js";
+import { inProgress, replayed, type Answer, type Asking } from "./answer.js";
+import { Execution } from "./execution.js";
+import type { Rules } from "./options.js";
+import { isEventStream } from "./payload.js";
+import { LATE, sleep, within } from "./within.js";
+
+/** What became of an execution. */
+export type Outcome =
+  | {
+      readonly type: "response";
+      readonly status: number;
+      /** As they are sent: names in any case, repeated ones in their order, values in Latin-1. */
+      readonly headers: readonly (readonly [name: string, value: string])[];
+      readonly body: Uint8Array;
+    }
+  /** It was answered, and the body is too long, does not end or broke off; or its status is one that is
+   *  not remembered, so nobody read it. */
+  | { readonly type: "unstorable"; readonly status: number }
+  /** The handler threw, and it is the framework that answers. */
+  | { readonly type: "thrown" };
+
+/** What an owner needs of its gate. */
+export interface Surroundings {
+  readonly rules: Rules<never>;
+  readonly asking: Asking;
+  /** Milliseconds. */
+  readonly lease: number;
+  /** Work that goes on after the answer. */
+  background(work: Promise<void>): void;
+  /** Its place is free. */
+  left(): void;
+}
+
+/**
+ * The right to execute one request. It is kept alive until it is settled, so every one has to be: also
+ * where the handler throws, and where its client is gone.
+ */
+export class Owner {
+  readonly execution: Execution;
+  readonly #lease: Lease;
+  readonly #at: Surroundings;
+  readonly #awake: { stop(): void };
+  #settled = false;
+
+  /** @internal */
+  constructor(lease: Lease, surroundings: Surroundings) {
+    this.execution = new Execution(lease);
+    this.#lease = lease;
+    this.#at = surroundings;
+    this.#awake = keptAlive(lease, surroundings.lease / 3);
+  }
+
+  /** Whether an answer of this status and content type is to be held back and handed to {@link settle}
+   *  with its body. If not, settle it as unstorable as soon as its head is known, and then send it. */
+  remembers(status: number, contentType: string | undefined): boolean {
+    if (this.#at.rules.becomes(status) !== "remember") return false;
+    return contentType === undefined || !isEventStream(contentType);
+  }
+
+  /**
+   * Ends the lease. The first call counts, any further one changes nothing.
+   *
+   * To be awaited before the first byte of an answer goes out. What it gives is to be sent *instead* of
+   * the handler's own answer, since that came too late: what the winner stored, or that somebody else is
+   * at work. It never rejects: where the store fails or does not answer in time the client is not to wait
+   * for it, and it is tried again in the background while the lease lives.
+   */
+  async settle(outcome: Outcome): Promise<Answer | undefined> {
+    if (this.#settled) return undefined;
+    this.#settled = true;
+    this.#awake.stop();
+    const ending = this.#endingOf(outcome);
+    const ended = ending && (await this.#end(ending));
+    if (ended === FAILED) this.#at.background(this.#insist(ending as Ending));
+    this.#at.left();
+    // Retries were to get this outcome, and somebody else has executed it since, or does.
+    if (ended === FAILED || ended?.type !== "stale" || !ending?.isOutcome) return undefined;
+    const { asking } = this.#at;
+    return ended.winner ? replayed(asking, ended.winner.outcome) : inProgress(asking, 0);
+  }
+
+  /** `undefined` where the handler has said it. */
+  #endingOf(outcome: Outcome): Ending | undefined {
+    const { mark } = this.execution;
+    if (mark !== "none") return mark === "told" ? undefined : WITHOUT.fence;
+    const becomes = this.#at.rules.becomes(outcome.type === "thrown" ? undefined : outcome.status);
+    if (outcome.type !== "response" || becomes !== "remember") return WITHOUT[becomes];
+    const stored = this.#stored(outcome);
+    if (!stored) return WITHOUT.remember;
+    return { isOutcome: true, say: (lease) => lease.finish(stored) };
+  }
+
+  /** `undefined` where it cannot be stored. */
+  #stored({ status, headers, body }: Outcome & { type: "response" }): Uint8Array | undefined {
+    const { responseLimit, headers: allow } = this.#at.rules;
+    if (body.length > responseLimit) return undefined;
+    try {
+      const values = headers.map(([name, value]) => [name, fromLatin1(value)] as const);
+      const head = storedHead({ status, headers: values, bodyLength: body.length }, allow);
+      const stored = new Uint8Array(head.length + body.length);
+      stored.set(head);
+      stored.set(body, head.length);
+      return stored;
+    } catch {
+      return undefined;
+    }
+  }
+
+  async #end(ending: Ending): Promise<Ended | typeof FAILED | undefined> {
+    try {
+      const ended = await within(this.#at.rules.storeTimeout, ending.say(this.#lease));
+      return ended === LATE ? FAILED : ended;
+    } catch (error) {
+      // Asking again does not help where the store says so.
+      return helps(error) ? FAILED : undefined;
+    }
+  }
+
+  /** So that an outcome is not lost to a moment's failure. */
+  async #insist(ending: Ending): Promise<void> {
+    for (let pause = 100; this.#lease.remaining() > pause; pause *= 2) {
+      await sleep(pause);
+      if ((await this.#end(ending)) !== FAILED) return;
+    }
+  }
+}
+
+/** How a lease ends. */
+interface Ending {
+  /** Whether retries are to get the outcome of this execution. */
+  readonly isOutcome: boolean;
+  say(lease: Lease): Promise<Ended>;
+}
+
+/** Where there is no answer to store. */
+const WITHOUT: Record<Disposition, Ending> = {
+  remember: { isOutcome: true, say: (lease) => lease.finishUnstorable() },
+  release: { isOutcome: false, say: (lease) => lease.release() },
+  forget: { isOutcome: false, say: (lease) => lease.forget() },
+  fence: { isOutcome: false, say: (lease) => lease.abandon() },
+};
+
+const FAILED = Symbol("failed");
+
+function helps(error: unknown): boolean {
+  if (error instanceof StoreError) return error.retryable;
+  return !(error instanceof IdempError) || error.code === "CONTENDED";
+}

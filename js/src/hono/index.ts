@@ -1,0 +1,120 @@
+import type { Context, Env, MiddlewareHandler, Next } from "hono";
+import { Gate, type Entry, type Execution, type GateOptions, type Unread } from "../gate/index.js";
+import type { Idempotency } from "../idempotency.js";
+import { bodyOf, keysOf, renewed, requestIdOf, targetOf } from "../web/incoming.js";
+import { concluded, responseOf } from "../web/outgoing.js";
+
+export { UNAUTHENTICATED, type Execution, type GateSettings, type ScopeOf } from "../gate/index.js";
+export type { Disposition, StatusTable } from "../core/http.js";
+
+declare module "hono" {
+  interface ContextVariableMap {
+    /** The execution that the handler runs under, where the request came with a key. */
+    idempotency?: Execution;
+  }
+}
+
+/** What is to be idempotent, and how. Only `scope` has to be there, or `unscoped`. */
+export type HonoOptions<E extends Env = any> = GateOptions<Context<E>>; // eslint-disable-line
+
+/** Made by {@link idempotent}. */
+export interface HonoIdempotent extends MiddlewareHandler {
+  /** Resolves when nothing is executed any more, also for clients that are gone: for a graceful
+   *  shutdown. */
+  idle(): Promise<void>;
+}
+
+/**
+ * Makes routes of Hono idempotent.
+ *
+ * ```ts
+ * app.post("/tasks", idempotent(idem, { scope: (c) => c.get("user").id }), async (c) => {
+ *   return c.json(await create(await c.req.json(), c.get("idempotency")?.fence), 201);
+ * });
+ * ```
+ *
+ * It stands behind what authenticates, before validators and everything else that reads the body or could
+ * refuse a retry, and inside of `cors`, `compress` and `logger`. A request without a key, or with another
+ * method than POST and PATCH, passes untouched.
+ *
+ * An error counts as the response that `onError` makes of it. `c.req.raw` is a request of its own, whose
+ * `signal` never aborts: a client that goes away does not stop the handler, whose outcome is stored and is
+ * what the retry gets.
+ *
+ * @throws IdempError OPTIONS_INVALID, SPAN_INVALID, STATUS_TABLE_INVALID or POLICY_INVALID, with what to do.
+ */
+export function idempotent<E extends Env = any>(idem: Idempotency, options: HonoOptions<E>): HonoIdempotent { // eslint-disable-line
+  const gate = new Gate<Context>(idem, options as GateOptions<Context>);
+
+  async function keyed(entry: Entry, c: Context, next: Next): Promise<void> {
+    const { raw } = c.req;
+    let body: Uint8Array | undefined;
+    const read = async () => {
+      const bytes = await bodyIn(c, gate.bodyLimit);
+      if (typeof bytes !== "string") body = bytes;
+      return bytes;
+    };
+    const admitted = await gate.admit(entry, c, targetOf(raw), read, (work) => goOn(c, work));
+    if (admitted.type === "answer") return replaced(c, responseOf(admitted.answer, new Headers(c.res.headers)));
+    c.req.raw = renewed(raw, body!);
+    if (admitted.type === "open") return next();
+    const { owner } = admitted;
+    c.set("idempotency", owner.execution);
+    try {
+      await next();
+    } catch (error) {
+      await owner.settle({ type: "thrown" });
+      throw error;
+    }
+    // Hono says so itself.
+    if (!c.finalized) return void (await owner.settle({ type: "thrown" }));
+    const concluding = await concluded(gate as Gate<never>, owner, c.res);
+    if ("instead" in concluding) replaced(c, responseOf(concluding.instead, around(c.res.headers)));
+    else if (concluding.own !== c.res) replaced(c, concluding.own);
+  }
+
+  const middleware: MiddlewareHandler = async (c, next) => {
+    const { raw } = c.req;
+    const entered = gate.enter(raw.method, keysOf(raw), requestIdOf(raw));
+    if (entered.type === "pass") return next();
+    if (entered.type === "answer") return replaced(c, responseOf(entered.answer, new Headers(c.res.headers)));
+    const answer = keyed(entered.entry, c, next);
+    goOn(c, answer.catch(() => undefined));
+    return answer;
+  };
+  return Object.assign(middleware, { idle: () => gate.idle() });
+}
+
+/** Instead of the response that is there, with whose headers Hono would mix these. */
+function replaced(c: Context, response: Response): void {
+  c.res = undefined;
+  c.res = response;
+}
+
+/** What stands around another answer than the handler's own: nothing that says something of its body. */
+function around(headers: Headers): Headers {
+  const kept = new Headers(headers);
+  for (const name of headers.keys()) {
+    if (/^(content-.*|etag|last-modified|location|link)$/.test(name)) kept.delete(name);
+  }
+  return kept;
+}
+
+async function bodyIn(c: Context, limit: number): Promise<Uint8Array | Unread> {
+  const { raw, bodyCache } = c.req;
+  if (!raw.bodyUsed) return bodyOf(raw, limit);
+  // Somebody has read it. Only its bytes will do: a text may have lost some, a value more.
+  const kept = await (bodyCache.arrayBuffer ?? bodyCache.blob);
+  if (kept === undefined) return "consumed";
+  const bytes = new Uint8Array(kept instanceof ArrayBuffer ? kept : await (kept as Blob).arrayBuffer());
+  return bytes.length > limit ? "too-large" : bytes;
+}
+
+/** For runtimes that stop when an answer is given. */
+function goOn(c: Context, work: Promise<unknown>): void {
+  try {
+    c.executionCtx.waitUntil(work);
+  } catch {
+    // This one has no such thing.
+  }
+}

@@ -1,0 +1,13 @@
+import type { Lease } from "./lease.js";
+import { LONGEST_TIMER } from "./span.js";
+
+/** Renews until it is stopped; one renewal that fails leaves two thirds of a lease to try again. */
+export function keptAlive(lease: Lease, every: number): { stop(): void } {
+  const renew = async () => {
+    const renewed = await lease.renew().catch(() => undefined);
+    if (renewed && renewed.type !== "held") clearInterval(timer);
+  };
+  const timer = setInterval(() => void renew(), Math.min(every, LONGEST_TIMER));
+  if (typeof timer === "object") timer.unref(); // Node: it keeps no process alive
+  return { stop: () => clearInterval(timer) };
+}
