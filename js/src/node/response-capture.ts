@@ -1,5 +1,5 @@
 /** A response, held back until what became of it is stored. */
-import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
+import { ServerResponse, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
 import type { Answer } from "../gate/answer.js";
 import type { Owner } from "../gate/owner.js";
 import { Pieces } from "../gate/pieces.js";
@@ -337,10 +337,13 @@ class Capture {
     if (this.reason !== undefined) res.statusMessage = this.reason;
     const body = this.pieces.bytes();
     if (this.ended && !this.trailers) {
-      // A text goes out in one piece with the head.
-      if (this.text !== undefined) this.outerEnd.call(res, this.text, this.encoding ?? "utf8", this.onEnd);
-      else if (body.length > 0) this.outerEnd.call(res, bufferOf(body), "utf8", this.onEnd);
-      else this.outerEnd.call(res, undefined, "utf8", this.onEnd);
+      // A text goes out in one piece with the head, which takes less than two of them.
+      const { outerEnd } = this;
+      if (this.text !== undefined) outerEnd.call(res, this.text, this.encoding ?? "utf8", this.onEnd);
+      else if (body.length > 0 && body.length <= AS_TEXT && outerEnd === ServerResponse.prototype.end) {
+        outerEnd.call(res, bufferOf(body).toString("latin1"), "latin1", this.onEnd);
+      } else if (body.length > 0) outerEnd.call(res, bufferOf(body), "utf8", this.onEnd);
+      else outerEnd.call(res, undefined, "utf8", this.onEnd);
     } else {
       let more = true;
       if (body.length > 0) more = this.outerWrite.call(res, bufferOf(body), "utf8");
@@ -390,6 +393,9 @@ class Capture {
     return false;
   }
 }
+
+/** Bytes. */
+const AS_TEXT = 16 * 1024;
 
 function checked(status: number): number {
   const code = status | 0;
