@@ -76,7 +76,7 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
         self.resolved(resolved, &slot)
     }
 
-    async fn drive_async<T, M>(&self, machine: &mut M) -> Result<T, Error>
+    pub(crate) async fn drive_async<T, M>(&self, machine: &mut M) -> Result<T, Error>
     where
         M: Machine<Done = Result<T, SlotError>>,
     {

@@ -46,6 +46,14 @@ impl Body {
     }
 }
 
+#[cfg(not(idemp_small))]
+impl Body {
+    /// Whether both are the same place in memory.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(&raw const **self, &raw const **other)
+    }
+}
+
 impl Clone for Body {
     #[cfg_attr(idemp_small, inline(never))]
     fn clone(&self) -> Self {

@@ -96,6 +96,16 @@ impl MemoryStore {
             .sum()
     }
 
+    /// Removes every slot whose name begins with these bytes, live ones too, and says how many: for
+    /// a person who leaves. The beginning of all names of a scope is that of
+    /// [`SlotKey::as_bytes`](crate::SlotKey::as_bytes), without the key.
+    pub fn forget(&self, prefix: &[u8]) -> usize {
+        let shards = self.shards.iter();
+        let forgotten = shards.map(|shard| shard.lock().forget(prefix)).sum();
+        self.count.0.fetch_sub(forgotten, Ordering::Relaxed);
+        forgotten
+    }
+
     fn collect(&self, slots: &mut Slots, now: Timestamp, at_most: usize) -> usize {
         let collected = slots.collect(now, at_most);
         if collected > 0 {
@@ -271,6 +281,23 @@ impl Slots {
             self.collided
                 .retain(|(other, kept)| *other != hash || !is(kept));
         }
+    }
+
+    fn forget(&mut self, prefix: &[u8]) -> usize {
+        let stays = |kept: &Kept| !kept.record.key().starts_with(prefix);
+        let before = self.records.len() + self.collided.len();
+        self.records.retain(|_, kept| stays(kept));
+        self.collided.retain(|(_, kept)| stays(kept));
+        // A hash whose record went is free for one that had to stand aside.
+        for (hash, kept) in std::mem::take(&mut self.collided) {
+            match self.records.entry(hash) {
+                Entry::Vacant(place) => {
+                    place.insert(kept);
+                }
+                Entry::Occupied(_) => self.collided.push((hash, kept)),
+            }
+        }
+        before - self.records.len() - self.collided.len()
     }
 
     /// Drops at most so many records that are gone, and says how many.

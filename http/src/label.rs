@@ -53,28 +53,14 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_a_number_or_a_short_text() {
-        assert_eq!(label_of(r#"{"id":"vt_1","x":2}"#).as_deref(), Some("vt_1"));
-        assert_eq!(label_of(r#"{"id":17}"#).as_deref(), Some("17"));
-        let long = "x".repeat(128);
-        assert_eq!(label_of(&format!("{{\"id\":\"{long}\"}}")), Some(long));
-    }
-
-    #[test]
-    fn what_is_not_one_to_log_is_no_label() {
-        let long = format!("{{\"id\":\"{}\"}}", "x".repeat(129));
-        for json in [
-            "",
-            "not json",
-            "[1]",
-            "{}",
-            r#"{"ID":1}"#,
-            r#"{"id":null}"#,
-            r#"{"id":{"a":1}}"#,
-            r#"{"id":"a\n[IDEMP] HIT"}"#,
-            &long,
-        ] {
-            assert_eq!(label_of(json), None, "{json}");
+    fn a_label_is_what_is_written_down_and_what_is_not_one_to_log_is_none() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/labels.json");
+        let text = std::fs::read_to_string(path).unwrap();
+        let rows: Vec<Value> = serde_json::from_str(&text).unwrap();
+        assert!(rows.len() > 30);
+        for row in rows {
+            let label = label_of(row["json"].as_str().unwrap());
+            assert_eq!(label.as_deref(), row["label"].as_str(), "{}", row["name"]);
         }
     }
 }

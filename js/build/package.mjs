@@ -7,6 +7,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { transform } from "esbuild";
+import "./stores.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const [source, dist] = [join(root, "src"), join(root, "dist")];

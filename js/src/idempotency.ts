@@ -1,10 +1,12 @@
 import { fingerprintOf, type Fingerprint } from "./core/fingerprint.js";
 import * as machine from "./core/machine.js";
 import { core } from "./core/registry.js";
-import { slotKey, type Scope } from "./core/slot-key.js";
+import { checkedName, slotName, type Scope } from "./core/slot-key.js";
 import type { Decision, Peeked } from "./decision.js";
-import { drive } from "./driver.js";
+import { drive, isPromise } from "./driver.js";
 import { IdempError } from "./errors.js";
+import type { EventOptions } from "./events/event.js";
+import { watching, type Asked, type Watch } from "./events/watch.js";
 import { keptAlive } from "./keep-alive.js";
 import { Lease } from "./lease.js";
 import { policyOf, type PolicyOptions } from "./policy.js";
@@ -12,7 +14,7 @@ import { stopwatch, type Stopwatch } from "./stopwatch.js";
 import type { Store } from "./store.js";
 import type { LeaseToken, Policy } from "./token.js";
 
-export interface IdempotencyOptions extends PolicyOptions {
+export interface IdempotencyOptions extends PolicyOptions, EventOptions {
   readonly store: Store;
 }
 
@@ -28,21 +30,24 @@ export interface IdempotencyOptions extends PolicyOptions {
  * }
  * ```
  *
- * @throws IdempError POLICY_INVALID or SPAN_INVALID where the options make no sense.
+ * @throws IdempError POLICY_INVALID, SPAN_INVALID or OPTION_INVALID where the options make no sense.
  */
 export function createIdempotency(options: IdempotencyOptions): Idempotency {
-  return new Idempotency(options);
+  return new Idempotency(options, watching(options));
 }
 
 /** Made by {@link createIdempotency}. */
 export class Idempotency {
   readonly store: Store;
-  private readonly policies = new Map<PolicyOptions, Policy>();
+  private readonly policies = new Map<PolicyOptions, machine.CheckedPolicy>();
 
   /** @internal */
-  constructor(private readonly options: IdempotencyOptions) {
+  constructor(
+    private readonly options: IdempotencyOptions,
+    private readonly watch?: Watch,
+  ) {
     this.store = options.store;
-    this.policy();
+    this.checked(options);
   }
 
   /**
@@ -59,8 +64,9 @@ export class Idempotency {
     policy: PolicyOptions = this.options,
   ): Promise<Decision> {
     const asked = stopwatch();
-    const call = machine.begin(slotKey(scope, key), fingerprint, this.policy(policy));
-    const decision = await drive(this.store, call);
+    const call = machine.begin(slotName(scope, key), fingerprint, this.checked(policy));
+    const asking = this.ask("begin", call);
+    const decision = isPromise(asking) ? await asking : asking;
     return decision.type === "miss"
       ? { type: "miss", lease: this.lease(decision.lease, asked) }
       : decision;
@@ -78,7 +84,7 @@ export class Idempotency {
     policy: PolicyOptions = this.options,
   ): Promise<Peeked | undefined> {
     const asked = stopwatch();
-    const call = machine.peek(slotKey(scope, key), this.policy(policy));
+    const call = machine.peek(slotName(scope, key), this.checked(policy));
     const seen = await drive(this.store, call);
     return seen && { ...seen, lease: this.lease(seen.lease, asked) };
   }
@@ -90,10 +96,9 @@ export class Idempotency {
    * @throws IdempError TOKEN_INVALID where the text is no token.
    */
   resume(token: string, policy?: PolicyOptions): Lease {
-    const read = readToken(token);
-    const held = policy ? { ...read, policy: this.policy(policy) } : read;
+    const held = machine.heldOf(readToken(token), policy && this.checked(policy));
     // What was left is counted from its granting, on a clock that is not here: so nothing is.
-    return this.lease({ token: held, published: null }, () => Infinity);
+    return this.lease(held, () => Infinity);
   }
 
   /**
@@ -101,14 +106,13 @@ export class Idempotency {
    *
    * @throws as {@link begin}.
    */
-  resolve(
+  async resolve(
     scope: Scope,
     key: string,
     outcome?: Uint8Array,
     policy: PolicyOptions = this.options,
   ): Promise<machine.Resolved> {
-    const call = machine.resolve(slotKey(scope, key), outcome, this.policy(policy));
-    return drive(this.store, call);
+    return this.ask("resolve", machine.resolve(slotName(scope, key), outcome, this.checked(policy)));
   }
 
   /**
@@ -117,6 +121,17 @@ export class Idempotency {
    * Its lease is kept alive while the work runs. If the work throws the key is released, and the
    * same payload may try again; but not if it ended the lease itself, or tried to. A value that the
    * store fails to take is returned all the same; until the lease lapses nothing is executed again.
+   *
+   * For whatever may be called twice, such as a consumer of a queue that delivers at least once:
+   *
+   * ```ts
+   * queue.on("message", async ({ id, body }) => {
+   *   await idem.run(["payouts"], id, body, (lease) => pay(body, lease.fence));
+   * });
+   * ```
+   *
+   * Under `usage: "while-active"` the key is free again when the work ends: what comes meanwhile is
+   * IN_PROGRESS, what comes later is new work.
    *
    * @throws what `work` throws; as {@link begin}; IdempError CONFLICT, IN_PROGRESS, OUTCOME_UNKNOWN
    * or EXPIRED where it is not executed and there is nothing to replay, OUTCOME_UNREADABLE where what
@@ -128,12 +143,13 @@ export class Idempotency {
     key: string,
     payload: unknown,
     work: (lease: Lease) => T | Promise<T>,
+    policy: PolicyOptions = this.options,
   ): Promise<T> {
-    const decision = await this.begin(scope, key, fingerprintOf(payload));
+    const decision = await this.begin(scope, key, fingerprintOf(payload), policy);
     if (decision.type === "hit") return read(decision.replay.outcome) as T;
     if (decision.type !== "miss") throw refusal(decision.type);
     const { lease } = decision;
-    const awake = keptAlive(lease, this.policy().lease_ms / 3);
+    const awake = keptAlive(lease, this.policy(policy).lease_ms / 3);
     let outcome: T;
     try {
       outcome = await work(lease);
@@ -159,11 +175,21 @@ export class Idempotency {
   }
 
   private lease(held: machine.Held, asked: Stopwatch): Lease {
-    return new Lease(held, asked, (held, verb) => drive(this.store, machine.say(held, verb)));
+    return new Lease(held, asked, (held, verb) => this.ask(verb, machine.say(held, verb), held));
+  }
+
+  /** Drives a call, in sight of whoever watches. */
+  private ask<D>(asked: Asked, call: machine.Machine<D>, held?: machine.Held): D | Promise<D> {
+    if (!this.watch) return drive(this.store, call);
+    return this.watch(asked, held ?? checkedName(call.slot), () => drive(this.store, call));
   }
 
   /** @internal */
   policy(options: PolicyOptions = this.options): Policy {
+    return machine.policyIn(this.checked(options));
+  }
+
+  private checked(options: PolicyOptions): machine.CheckedPolicy {
     let policy = this.policies.get(options);
     if (!policy) {
       policy = policyOf(options);
@@ -209,7 +235,7 @@ function readToken(text: string): LeaseToken {
     if (text.length <= MAX_TOKEN) {
       const token = JSON.parse(text) as LeaseToken;
       // Core reads it as a whole, before anybody relies on it.
-      machine.say({ token, published: null }, { verb: "renew" }).start();
+      machine.say(machine.heldOf(token), { verb: "renew" }).start();
       return token;
     }
   } catch (error) {

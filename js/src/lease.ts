@@ -1,6 +1,7 @@
 import type { Replay } from "./decision.js";
-import type { LeaseReply, Held, Verb } from "./core/machine.js";
+import { type LeaseReply, type Held, tokenIn, type Verb } from "./core/machine.js";
 import { stopwatch, type Stopwatch } from "./stopwatch.js";
+import type { LeaseToken } from "./token.js";
 
 /** The right to execute, with a deadline. */
 export class Lease {
@@ -8,24 +9,26 @@ export class Lease {
    *  @internal */
   ending = false;
 
+  private read: LeaseToken | undefined;
+
   /** @internal */
   constructor(
     private held: Held,
     /** Since before the question that told of the lease. */
     private asked: Stopwatch,
-    private readonly say: (held: Held, verb: Verb) => Promise<LeaseReply>,
+    private readonly say: (held: Held, verb: Verb) => LeaseReply | Promise<LeaseReply>,
   ) {}
 
   /** Counts from 1; more means that an earlier attempt lapsed or was released, and may have done a
    *  part: see {@link published}. */
   get attempt(): number {
-    return this.held.token.attempt;
+    return this.plain.attempt;
   }
 
   /** The fencing token for systems downstream, which refuse a number below the highest that they
    *  have seen: it grows with every lease of the key. */
   get fence(): bigint {
-    return BigInt(this.held.token.fence);
+    return BigInt(this.plain.fence);
   }
 
   /** What an earlier attempt, or this one, published. */
@@ -37,14 +40,14 @@ export class Lease {
    *  `LeaseToken::from_text` in Rust. It holds the raw key and is a capability: treat it like a
    *  secret. */
   get token(): string {
-    return JSON.stringify(this.held.token);
+    return JSON.stringify(this.plain);
   }
 
   /** Milliseconds until the lease lapses, counted on this machine from before the question was
    *  asked, by whichever of its clocks ran further, less a twentieth of the lease. Check it right
    *  before an irreversible effect. */
   remaining(): number {
-    const { lease_until, seen_at, policy } = this.held.token;
+    const { lease_until, seen_at, policy } = this.plain;
     const left = lease_until - seen_at - this.asked() - policy.lease_ms / 20;
     return Math.max(0, left);
   }
@@ -86,6 +89,11 @@ export class Lease {
     return this.end({ verb: "forget" });
   }
 
+  /** Read when it is asked for: most leases only end. */
+  private get plain(): LeaseToken {
+    return (this.read ??= tokenIn(this.held));
+  }
+
   private async end(verb: Verb): Promise<Ended> {
     this.ending = true;
     const reply = await this.say(this.held, verb);
@@ -98,8 +106,10 @@ export class Lease {
     if (reply.type === "stale") return reply;
     if (reply.type !== "held") return { type: "ceiling" };
     // A renewal and a publication may overtake each other on the way back.
-    if (reply.held.token.seen_at >= this.held.token.seen_at) {
+    const read = tokenIn(reply.held);
+    if (read.seen_at >= this.plain.seen_at) {
       this.held = reply.held;
+      this.read = read;
       this.asked = asked;
     }
     return { type: "held" };

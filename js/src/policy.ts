@@ -1,6 +1,5 @@
-import { policy as checked } from "./core/machine.js";
+import { type CheckedPolicy, policy as checked } from "./core/machine.js";
 import { milliseconds, type Span } from "./span.js";
-import type { Policy } from "./token.js";
 
 /** How a key is used; what is left out has core's default. */
 export interface PolicyOptions {
@@ -25,7 +24,7 @@ export interface PolicyOptions {
  *
  * @throws IdempError SPAN_INVALID or POLICY_INVALID.
  */
-export function policyOf(options: PolicyOptions): Policy {
+export function policyOf(options: PolicyOptions): CheckedPolicy {
   const span = (span: Span | undefined) => (span === undefined ? undefined : milliseconds(span));
   return checked({
     whileActive: options.usage === "while-active",

@@ -6,10 +6,9 @@ import { canonicalize, fingerprintJson } from "../src/core/fingerprint.js";
 import * as machine from "../src/core/machine.js";
 import { core, useCore } from "../src/core/registry.js";
 import { policyOf } from "../src/policy.js";
-import { slotKey } from "../src/core/slot-key.js";
+import { slotName } from "../src/core/slot-key.js";
 import { IdempError } from "../src/errors.js";
 import type { Slot } from "../src/store.js";
-import type { Policy } from "../src/token.js";
 
 export type Heard = (question: number, bytes: Uint8Array, answer: Uint8Array) => void;
 
@@ -39,9 +38,9 @@ class World {
   private readonly held: machine.Held[] = [];
   private now = 1_000_000;
   private state: number;
-  private readonly names = ["a", "b", "c"].map((key) => slotKey(["user", "route"], key));
+  private readonly names = ["a", "b", "c"].map((key) => slotName(["user", "route"], key));
   private readonly prints = ["{}", '{"a":1}'].map((body) => fingerprintJson(body));
-  private readonly policies: Policy[];
+  private readonly policies: machine.CheckedPolicy[];
 
   constructor(seed: number) {
     this.state = seed || 1;

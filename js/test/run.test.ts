@@ -92,6 +92,52 @@ suite("run", () => {
     });
   }
 
+  test("a message that is delivered again while it is worked on is told so, and one that comes later has its value", async () => {
+    const idem = createIdempotency({ store: memoryStore() });
+    const consume = (attempts: number[]) => idem.run(["queue"], "message-7", PAYLOAD, async (lease) => {
+      attempts.push(lease.attempt);
+      await assert.rejects(idem.run(["queue"], "message-7", PAYLOAD, never), { code: "IN_PROGRESS" });
+      assert.ok(lease.remaining() > 50_000 && lease.fence > 0n);
+      return "paid";
+    });
+    const attempts: number[] = [];
+    assert.deepEqual([await consume(attempts), await consume(attempts)], ["paid", "paid"]);
+    assert.deepEqual(attempts, [1]);
+  });
+
+  test("under a policy of its own: work that is held while active is new work when it ended", async () => {
+    const idem = createIdempotency({ store: memoryStore() });
+    const policy = { usage: "while-active", retention: "1m" } as const;
+    let runs = 0;
+    const nightly = () => idem.run(["jobs"], "nightly", undefined, async () => {
+      runs += 1;
+      await assert.rejects(idem.run(["jobs"], "nightly", undefined, never, policy), { code: "IN_PROGRESS" });
+      return runs;
+    }, policy);
+    assert.deepEqual([await nightly(), await nightly()], [1, 2]);
+    await assert.rejects(idem.run(["jobs"], "nightly", undefined, never, { lease: 0 }), { code: "SPAN_INVALID" });
+  });
+
+  test("the lease of a policy of its own is kept alive while the work runs", async (t) => {
+    const inner = memoryStore();
+    let swaps = 0;
+    let renewed!: () => void;
+    const renewals = new Promise<void>((resolve) => (renewed = resolve));
+    const store: Store = {
+      swap(swap) {
+        // The claim, and renewals over three leases.
+        if (++swaps === 1 + 9) renewed();
+        return inner.swap(swap);
+      },
+    };
+    const idem = createIdempotency({ store });
+    const timer = setInterval(() => undefined, 1000); // a keep-alive keeps no process alive
+    t.after(() => clearInterval(timer));
+    const work = () => renewals.then(() => "done");
+    assert.equal(await idem.run(SCOPE, "k", PAYLOAD, work, { lease: "90ms" }), "done");
+    assert.equal(await idem.run(SCOPE, "k", PAYLOAD, never), "done");
+  });
+
   test("where the work throws the key is free for the same payload", async () => {
     const idem = createIdempotency({ store: memoryStore() });
     const failed = new Error("no");

@@ -6,6 +6,7 @@ import { CanonicalError } from "../src/core/ask.js";
 import { canonicalize, fingerprintBytes, fingerprintJson, type Fingerprint } from "../src/core/fingerprint.js";
 import * as machine from "../src/core/machine.js";
 import { IdempError } from "../src/errors.js";
+import { policyOf } from "../src/policy.js";
 import type { Slot, Swap, Swapped } from "../src/store.js";
 import type { LeaseToken, Policy } from "../src/token.js";
 
@@ -94,15 +95,31 @@ function errorCode(done: Json): string {
 function machineOf(call: Json, entropy: machine.Entropy): machine.Machine<unknown> {
   if (call.begin) {
     const { slot, fingerprint, policy } = call.begin;
-    return machine.begin(slot, fingerprint as Fingerprint, policy as Policy, entropy);
+    return machine.begin(framed(slot), fingerprint as Fingerprint, checked(policy), entropy);
   }
   if (call.resolve) {
     const { slot, resolution, policy } = call.resolve;
     const outcome = resolution === "vacant" ? undefined : bytes(resolution.completed);
-    return machine.resolve(slot, outcome, policy as Policy, entropy);
+    return machine.resolve(framed(slot), outcome, checked(policy), entropy);
   }
   const { token, verb } = call.lease;
-  return machine.say({ token: token as LeaseToken, published: null }, verbOf(verb), entropy);
+  return machine.say(machine.heldOf(token as LeaseToken), verbOf(verb), entropy);
+}
+
+function framed(slot: string): machine.FramedName {
+  return (out) => out.framed(bytes(slot));
+}
+
+/** As the core writes it. */
+function checked(policy: Policy): machine.CheckedPolicy {
+  return policyOf({
+    usage: policy.usage === "while_active" ? "while-active" : "replay",
+    onLapse: policy.lapse,
+    retention: policy.retention_ms,
+    lease: policy.lease_ms,
+    ceiling: policy.ceiling_ms,
+    ...(policy.tombstone_ms ? { tombstone: policy.tombstone_ms } : {}),
+  });
 }
 
 function verbOf(verb: Json): machine.Verb {
@@ -119,7 +136,7 @@ function doneJson(done: Json, call: Json): unknown {
     replay && { outcome: toHex(replay.outcome), remaining_ms: replay.remaining };
   switch (done.type) {
     case "miss":
-      return { miss: done.lease.token };
+      return { miss: machine.tokenIn(done.lease) };
     case "hit":
       return { hit: replay(done.replay) };
     case "in-progress": {
@@ -127,7 +144,7 @@ function doneJson(done: Json, call: Json): unknown {
       return { in_progress: { published: published ? toHex(published) : null, remaining_ms: remaining } };
     }
     case "held":
-      return { held: done.held.token };
+      return { held: machine.tokenIn(done.held) };
     case "stale":
       return { stale: { winner: replay(done.winner) ?? null } };
     default:

@@ -470,6 +470,33 @@ suite("a runtime that stops with the answer", () => {
   });
 });
 
+suite("a runtime that hands in something of its own", () => {
+  test("a request behind a proxy, as Next.js has it", async () => {
+    class NextLike extends Request {
+      readonly nextUrl = new URL(this.url);
+    }
+    const inner = new NextLike("http://localhost/tasks?a=1", { method: "POST", headers: JSON_KEY, body: '{"a":1}' });
+    const request = new Proxy(inner, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const { call } = rig(async (got, _, { params }) => {
+      assert.ok(got instanceof NextLike);
+      return Response.json([got.nextUrl.search, executionOf(got)?.attempt, await got.json(), await params]);
+    });
+    const answer = await call(request, { params: Promise.resolve({ id: "7" }) });
+    assert.deepEqual(await answer.json(), ["?a=1", 1, { a: 1 }, { id: "7" }]);
+  });
+
+  test("a `waitUntil` that throws changes nothing", async () => {
+    const { post } = rig(counted, { waitUntil: () => { throw new Error("too late"); } });
+    await post();
+    assert.ok(isReplay(await post()));
+  });
+});
+
 suite("over real HTTP", () => {
   test("a retry gets the same head and the same bytes", async (t) => {
     const body = Buffer.from([0xff, 0, 0x0a, 0xfe]);

@@ -88,9 +88,12 @@ export async function startServers(...names: ServerName[]): Promise<Servers> {
 
 /** The program; `cargo xtask test` has built it, and says where it is. */
 function built(): string {
-  const named = process.env["IDEMP_SERVERS"];
-  if (named) return named;
-  const cargo = ["build", "--quiet", "--package", "idemp-servers", "--message-format", "json-render-diagnostics"];
+  return process.env["IDEMP_SERVERS"] ?? builtByCargo("--package", "idemp-servers");
+}
+
+/** Where a program in Rust is, built if it is not yet. */
+export function builtByCargo(...what: string[]): string {
+  const cargo = ["build", "--quiet", ...what, "--message-format", "json-render-diagnostics"];
   const messages = execFileSync("cargo", cargo, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
   const artifacts = messages.split("\n").filter((line) => line.includes('"executable":"'));
   return (JSON.parse(artifacts.at(-1) as string) as { executable: string }).executable;

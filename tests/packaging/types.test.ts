@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
@@ -11,7 +12,7 @@ let consumer: Project;
 
 before(async () => {
   consumer = await project();
-  for (const name of ["react", "@types/react", "csstype", "hono"]) await consumer.borrow(name);
+  for (const name of ["react", "@types/react", "csstype", "hono", "@opentelemetry/api"]) await consumer.borrow(name);
 });
 
 after(() => consumer?.remove());
@@ -56,6 +57,44 @@ for (const [module, moduleResolution] of [
   }
 }
 
+test("the example of events in the README compiles", async () => {
+  const readme = await readFile(join(ROOT, "js/README.md"), "utf8");
+  const example = /^## Events.*?```ts\n(.*?)```/ms.exec(readme)?.[1];
+  assert.ok(example);
+  await consumer.write("events.mts", `${example}\ndeclare function alarm(code: string): void;\nexport { idem };`);
+  const config = await consumer.write(
+    "tsconfig.events.json",
+    JSON.stringify({
+      compilerOptions: { module: "node16", target: "es2022", lib: ["es2022", "dom"], strict: true, types: [], noEmit: true },
+      files: ["events.mts"],
+    }),
+  );
+  await ran("typescript/bin/tsc", ["--project", config]);
+});
+
+test("what the README shows of a service compiles", async () => {
+  const readme = await readFile(join(ROOT, "js/README.md"), "utf8");
+  const section = /## In a service[^]*?(?=\n## )/.exec(readme)?.[0] ?? "";
+  const blocks = [...section.matchAll(/```ts\n([^]*?)```/g)].map(([, block]) => block);
+  assert.ok(blocks.length >= 3);
+  const [common, ...each] = blocks as [string, ...string[]];
+  const given = `
+    import type { Hono } from "hono";
+    declare const app: Hono<{ Variables: { user: { id: string } } }>;
+    declare function userOf(request: Request): Promise<string>;
+    declare function create(order: unknown, fence?: bigint): Promise<{ id: string }>;
+  `;
+  const files = await Promise.all(
+    each.map(async (block, at) => {
+      await consumer.write(`readme-${at}.mts`, given + common + block);
+      return `readme-${at}.mts`;
+    }),
+  );
+  const compilerOptions = { module: "node16", target: "es2022", lib: ["es2022", "dom", "dom.iterable"], strict: true, types: [], noEmit: true };
+  const config = await consumer.write("tsconfig.readme.json", JSON.stringify({ compilerOptions, files }));
+  await ran("typescript/bin/tsc", ["--project", config]);
+});
+
 test("a consumer who errs is told by the types", async () => {
   await consumer.write(
     "wrong.mts",
@@ -92,6 +131,7 @@ const CONSUMER = `
   import { Hono } from "hono";
   import { idempotent as onRoutes } from "idemp/hono";
   import { executionOf, idempotent, UNAUTHENTICATED } from "idemp/web";
+  import type { IdempEvent } from "idemp/events";
 
   export async function decide(idem: Idempotency): Promise<string> {
     const decision: Decision = await idem.begin(["acme"], "key", fingerprintOf({ a: 1 }));
@@ -142,6 +182,10 @@ const CONSUMER = `
   );
 
   export { testing };
+
+  export function left(event: IdempEvent): number {
+    return event.kind === "IN_PROGRESS" ? event.remaining : (event.durationMs ?? 0);
+  }
 `;
 
 /** Runs a tool of the workspace; what it says is in the error where it complains. */

@@ -10,6 +10,8 @@ use crate::machine::{Machine, Step};
 use crate::peek::{Peek, Peeked, Progress};
 use crate::resolve::{Resolution, Resolve, Resolved};
 use crate::slot::{Rev, Swapped};
+#[cfg(not(idemp_small))]
+use crate::{body::Body, token::Published};
 
 /// One of the machines.
 pub(super) enum Call {
@@ -77,6 +79,34 @@ impl Call {
             }
             Self::Resolve(resolve) => resolve.rounds = from.byte(),
             Self::Peek(_) => {}
+        }
+    }
+
+    /// Puts bodies in the place of their marks.
+    #[cfg(not(idemp_small))]
+    pub(super) fn embody(
+        &mut self,
+        body: impl Fn(u8) -> Result<Body, Refused>,
+    ) -> Result<(), Refused> {
+        let in_place = |marked: &mut Body| match marked.first() {
+            None => Ok(()),
+            Some(mark) => body(*mark).map(|body| *marked = body),
+        };
+        match self {
+            Self::Lease(lease) => {
+                if let Published::Known(Some(published)) = &mut lease.token.published {
+                    in_place(published)?;
+                }
+                match &mut lease.verb {
+                    Verb::Finish(body) | Verb::Publish(body) => in_place(body),
+                    _ => Ok(()),
+                }
+            }
+            Self::Resolve(resolve) => match &mut resolve.resolution {
+                Resolution::Completed(outcome) => in_place(outcome),
+                Resolution::Vacant => Ok(()),
+            },
+            Self::Begin(_) | Self::Peek(_) => Ok(()),
         }
     }
 
@@ -206,7 +236,7 @@ fn write_verb(verb: &Verb, out: &mut Writer) {
 }
 
 /// What a machine says in the end.
-trait Told {
+pub(super) trait Told {
     fn tell(&self, out: &mut Writer);
 }
 

@@ -6,11 +6,15 @@
 use std::time::Duration;
 
 use super::Refused;
+#[cfg(not(idemp_small))]
+use super::driven::{Answer, Bodies};
 use crate::body::Body;
 use crate::error::SlotError;
 use crate::fingerprint::Fingerprint;
 use crate::key::SlotKey;
 use crate::policy::{Lapse, Policy, Unchecked, Usage};
+#[cfg(not(idemp_small))]
+use crate::slot::NewSlot;
 use crate::slot::{Expect, Head, Owner, Put, Rev, Slot, Swap, Swapped, Verdict};
 use crate::time::{Millis, Timestamp, millis};
 use crate::token::{LeaseToken, Published};
@@ -108,16 +112,26 @@ impl<'a> Reader<'a> {
         self.big_endian(4) as u32
     }
 
-    /// The length of something, in four bytes.
+    /// How many of something follow, or a status.
     #[cfg(not(idemp_small))]
-    pub(super) fn length(&mut self) -> usize {
-        self.big_endian(4) as usize
+    pub(super) fn count(&mut self) -> u16 {
+        self.big_endian(2) as u16
+    }
+
+    /// Behind its length in four bytes.
+    #[cfg(not(idemp_small))]
+    pub(super) fn text(&mut self) -> &'a [u8] {
+        let length = self.big_endian(4) as usize;
+        self.bytes(length)
     }
 
     /// All that is left.
     #[cfg(not(idemp_small))]
-    pub(super) fn rest(self) -> &'a [u8] {
-        self.rest
+    pub(super) fn rest(self) -> Result<&'a [u8], Refused> {
+        match self.refused {
+            Some(refused) => Err(refused),
+            None => Ok(self.rest),
+        }
     }
 
     pub(super) fn framed(&mut self) -> &'a [u8] {
@@ -260,19 +274,64 @@ impl<'a> Reader<'a> {
             Expect::Vacant
         }
     }
+
+    /// With the name of the slot.
+    #[cfg(not(idemp_small))]
+    pub(super) fn swap(&mut self) -> Swap {
+        Swap {
+            slot: self.slot_key(),
+            expect: self.expect(),
+            put: match self.flag() {
+                false => Put::Remove,
+                true => Put::Slot(NewSlot {
+                    rev: self.rev(),
+                    lease_for: self.span(),
+                    keep_for: self.span(),
+                    head: self.head(),
+                    body: self.body(),
+                }),
+            },
+        }
+    }
 }
 
 /// Writes what a host gets.
-pub(super) struct Writer(Vec<u8>);
+pub(super) struct Writer {
+    written: Vec<u8>,
+    /// Where bodies are no marks yet.
+    #[cfg(not(idemp_small))]
+    bodies: Option<Bodies>,
+}
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self(Vec::with_capacity(512))
+        Self {
+            written: Vec::with_capacity(512),
+            #[cfg(not(idemp_small))]
+            bodies: None,
+        }
+    }
+
+    /// For bodies that are no marks: they get them from these.
+    #[cfg(not(idemp_small))]
+    pub(super) fn with(bodies: Bodies) -> Self {
+        Self {
+            bodies: Some(bodies),
+            ..Self::new()
+        }
+    }
+
+    #[cfg(not(idemp_small))]
+    pub(super) fn into_answer(self) -> Answer {
+        Answer {
+            bytes: self.written,
+            body: self.bodies.and_then(Bodies::lies),
+        }
     }
 
     /// What is written so far, to be appended to.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.0
+        &mut self.written
     }
 
     pub(super) fn refused(&mut self, Refused { code, detail }: Refused) {
@@ -281,12 +340,12 @@ impl Writer {
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.0
+        self.written
     }
 
     #[inline(never)]
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.written.extend_from_slice(bytes);
     }
 
     #[inline(never)]
@@ -319,9 +378,21 @@ impl Writer {
         self.bytes(bytes);
     }
 
+    /// No longer than a header can be.
+    #[cfg(not(idemp_small))]
+    pub(super) fn text(&mut self, text: &[u8]) {
+        self.bytes(&(text.len() as u32).to_be_bytes());
+        self.bytes(text);
+    }
+
     /// A body was made of a mark, and is told as that.
     #[inline(never)]
     pub(super) fn body(&mut self, body: &Body) {
+        #[cfg(not(idemp_small))]
+        if let Some(bodies) = &mut self.bodies {
+            let mark = bodies.mark(body);
+            return self.byte(mark);
+        }
         self.byte(body.first().copied().unwrap_or(0));
     }
 
@@ -375,6 +446,23 @@ impl Writer {
             Published::Known(Some(body)) => {
                 self.byte(2);
                 self.body(body);
+            }
+        }
+    }
+
+    #[cfg(not(idemp_small))]
+    pub(super) fn reply(&mut self, reply: &Swapped) {
+        self.time(reply.now);
+        match &reply.verdict {
+            Verdict::Won => self.byte(0),
+            Verdict::Lost(None) => self.byte(1),
+            Verdict::Lost(Some(slot)) => {
+                self.byte(2);
+                self.bytes(slot.rev.as_bytes());
+                self.time(slot.lease_until);
+                self.time(slot.gone_at);
+                self.framed(slot.head.as_bytes());
+                self.body(&slot.body);
             }
         }
     }

@@ -50,14 +50,21 @@
 //! ```
 //!
 //! `machine` goes to the end of the step; it is opaque, and goes back with the reply.
+//!
+//! # With a native store
+//! Where the store is native, too, [`Driven`] takes a call and gives what was done, in one crossing.
 
 mod call;
 mod codec;
+#[cfg(not(idemp_small))]
+mod driven;
 #[cfg(not(idemp_small))]
 mod http;
 
 use call::Call;
 use codec::{Reader, Writer};
+#[cfg(not(idemp_small))]
+pub use driven::{Answer, Driven, read_swap, swapped};
 use sha2::{Digest, Sha256};
 
 use crate::canonical::{self, CanonicalError, CanonicalErrorKind};
@@ -98,10 +105,7 @@ fn answer(function: u8, question: &[u8], out: &mut Writer) -> Result<(), Refused
         // Only with exact numbers: floats would double what a page downloads.
         9 => Ok(canonical::append(question, &[], out.buffer())?),
         #[cfg(not(idemp_small))]
-        16.. => {
-            out.bytes(&http::call(function, question)?);
-            Ok(())
-        }
+        16.. => http::call(function, question, out),
         _ => Err(Refused::MALFORMED),
     }
 }

@@ -19,7 +19,11 @@ export const CANONICALIZE = 9;
  * @throws IdempError where it refuses.
  */
 export function ask(question: number, bytes: Uint8Array): Uint8Array {
-  const answer = core()(question, bytes);
+  return answered(core()(question, bytes));
+}
+
+/** What the core says. @throws IdempError where it refuses. */
+export function answered(answer: Uint8Array): Uint8Array {
   if (answer[0] === 1) return answer.subarray(1);
   const from = new In(answer);
   from.byte();

@@ -1,6 +1,6 @@
-import { CANONICALIZE, FINGERPRINT_BYTES, FINGERPRINT_JSON, PREIMAGE_JSON, ask } from "./ask.js";
+import { CANONICALIZE, FINGERPRINT_BYTES, FINGERPRINT_JSON, ask } from "./ask.js";
 import { NOTHING, encoded, toHex } from "./bytes.js";
-import { hostHash } from "./registry.js";
+import { core } from "./registry.js";
 
 /** A fingerprint in 66 hex digits, version first. */
 export type Fingerprint = string & { readonly fingerprint: unique symbol };
@@ -42,16 +42,18 @@ function shown(_: string, value: unknown): unknown {
  * @throws TypeError where half of a surrogate pair stands in a string, which no bytes stand for.
  */
 export function fingerprintJson(text: string | Uint8Array): Fingerprint {
-  const hash = hostHash();
-  if (!hash) return toHex(ask(FINGERPRINT_JSON, bytes(text))) as Fingerprint;
-  const preimage = ask(PREIMAGE_JSON, bytes(text));
-  // What is hashed begins with `idemp` and the version.
-  return (toHex(preimage.subarray(5, 6)) + hash(preimage)) as Fingerprint;
+  return fingerprint(sound(text), true);
 }
 
 /** The fingerprint of a body that is not JSON: its bytes as they are. */
 export function fingerprintBytes(body: Uint8Array): Fingerprint {
-  return toHex(ask(FINGERPRINT_BYTES, body)) as Fingerprint;
+  return fingerprint(body, false);
+}
+
+function fingerprint(body: string | Uint8Array, json: boolean): Fingerprint {
+  const own = core().fingerprint;
+  const asked = () => toHex(ask(json ? FINGERPRINT_JSON : FINGERPRINT_BYTES, bytes(body)));
+  return (own ? own(body, json) : asked()) as Fingerprint;
 }
 
 /**
@@ -60,13 +62,17 @@ export function fingerprintBytes(body: Uint8Array): Fingerprint {
  * @throws CanonicalError with the offset in bytes where the text has none.
  */
 export function canonicalize(text: string | Uint8Array): Uint8Array {
-  return ask(CANONICALIZE, bytes(text));
+  return ask(CANONICALIZE, bytes(sound(text)));
 }
 
 function bytes(text: string | Uint8Array): Uint8Array {
+  return typeof text === "string" ? utf8.encode(text) : text;
+}
+
+function sound(text: string | Uint8Array): string | Uint8Array {
   if (typeof text !== "string") return text;
   // Engines since 2023 look faster themselves.
   const sound = (text as { isWellFormed?(): boolean }).isWellFormed?.() ?? encoded(text);
   if (!sound) throw new TypeError("the text holds half of a surrogate pair");
-  return utf8.encode(text);
+  return text;
 }

@@ -1,7 +1,7 @@
 import type { Decision, InProgress, Peeked, Replay } from "../decision.js";
 import type { NewSlot, SlotKey, Swap, Swapped } from "../store.js";
 import type { LeaseToken, Policy } from "../token.js";
-import { lies } from "./apply.js";
+import { lies as putLies } from "./apply.js";
 import { ON_REPLY, POLICY, START, ask } from "./ask.js";
 import { In, NOTHING, Out, equal, toHex } from "./bytes.js";
 import type { Fingerprint } from "./fingerprint.js";
@@ -12,15 +12,41 @@ export interface Machine<D> {
    *  recognised. */
   start(): Step<D>;
   onReply(reply: Swapped): Step<D>;
+  readonly call: Call<D>;
+  readonly slot: FramedName;
+}
+
+/** Writes the name of a slot behind its length. */
+export type FramedName = (out: Out) => Out;
+
+/** The verb itself, for a store that drives it: see `Driven` of the Rust crate. */
+export interface Call<D> extends Bodies {
+  write(out: Out): Out;
+  /** Reads what was done. */
+  done(from: In, bodies: Bodies): D;
+}
+
+/** The bodies that stay here, and their marks cross. */
+export interface Bodies {
+  /** That of the verb. */
+  readonly own?: Uint8Array | undefined;
+  /** What the token says was published. */
+  readonly known?: Uint8Array | undefined;
+  /** That in the slot. */
+  readonly lies?: Uint8Array | undefined;
 }
 
 export type Step<D> = { readonly ask: Swap } | { readonly done: D };
 
-/** A lease as it came: its token, and what was published; `null` where that was not read yet. */
+/** A lease as it came: its token, as the core writes it, and what was published; `null` where that was
+ *  not read yet. */
 export interface Held {
-  readonly token: LeaseToken;
+  readonly token: Uint8Array;
   readonly published: Uint8Array | undefined | null;
 }
+
+/** A policy that was checked, as the core writes it. */
+export type CheckedPolicy = Uint8Array;
 
 /** What an owner can do. `unstorable` is a `finish` without an outcome that can be stored. */
 export type Verb =
@@ -50,77 +76,94 @@ const pool = new Uint8Array(1024);
 let drawn = pool.length;
 
 export function begin(
-  slot: SlotKey,
+  slot: FramedName,
   fingerprint: Fingerprint,
-  policy: Policy,
+  policy: CheckedPolicy,
   entropy = systemEntropy,
 ): Machine<Decision<Held>> {
-  const call = named(1, slot).hex(fingerprint);
-  writePolicy(call, policy).raw(entropy());
-  return machine(slot, call, {}, entropy, (from, bodies) => {
-    switch (from.byte()) {
-      case 1:
-        return { type: "miss", lease: readHeld(from, bodies) };
-      case 2:
-        return { type: "hit", replay: readReplay(from, bodies) };
-      case 3:
-        return { type: "conflict" };
-      case 4:
-        return { type: "in-progress", other: readInProgress(from, bodies) };
-      case 5:
-        return { type: "unknown" };
-      default:
-        return { type: "expired" };
-    }
+  const owner = entropy();
+  return machine(slot, entropy, {
+    write: (out) => slot(out.byte(1)).hex(fingerprint).raw(policy).raw(owner),
+    done(from, bodies): Decision<Held> {
+      switch (from.byte()) {
+        case 1:
+          return { type: "miss", lease: readHeld(from, bodies) };
+        case 2:
+          return { type: "hit", replay: readReplay(from, bodies) };
+        case 3:
+          return { type: "conflict" };
+        case 4:
+          return { type: "in-progress", other: readInProgress(from, bodies) };
+        case 5:
+          return { type: "unknown" };
+        default:
+          return { type: "expired" };
+      }
+    },
   });
 }
 
 export function say(held: Held, verb: Verb, entropy = systemEntropy): Machine<LeaseReply> {
+  const { token, published } = held;
   const own = "body" in verb ? verb.body : undefined;
-  const known = held.published ?? undefined;
-  const call = writeHeld(new Out().byte(2), held).byte(VERBS.indexOf(verb.verb) + 1);
-  if (own) call.byte(mark(own, OWN));
-  return machine(held.token.slot, call, { own, known }, entropy, (from, bodies) => {
-    switch (from.byte()) {
-      case 1:
-        return { type: "held", held: readHeld(from, bodies) };
-      case 2:
-        return { type: "ended" };
-      case 3:
-        return { type: "ceiling" };
-      default:
-        return { type: "stale", winner: from.flag() ? readReplay(from, bodies) : undefined };
-    }
+  return machine((out) => out.framed(new In(token).framed()), entropy, {
+    own,
+    known: published ?? undefined,
+    write(out) {
+      out.byte(2).raw(token);
+      if (published) out.byte(2).byte(mark(published, KNOWN));
+      else out.byte(published !== null);
+      out.byte(VERBS.indexOf(verb.verb) + 1);
+      return own ? out.byte(mark(own, OWN)) : out;
+    },
+    done(from, bodies): LeaseReply {
+      switch (from.byte()) {
+        case 1:
+          return { type: "held", held: readHeld(from, bodies) };
+        case 2:
+          return { type: "ended" };
+        case 3:
+          return { type: "ceiling" };
+        default:
+          return { type: "stale", winner: from.flag() ? readReplay(from, bodies) : undefined };
+      }
+    },
   });
 }
 
 /** Settles an unknown outcome: with it, or by vacating the slot. */
 export function resolve(
-  slot: SlotKey,
+  slot: FramedName,
   outcome: Uint8Array | undefined,
-  policy: Policy,
+  policy: CheckedPolicy,
   entropy = systemEntropy,
 ): Machine<Resolved> {
-  const call = named(3, slot).byte(outcome !== undefined);
-  if (outcome) call.byte(mark(outcome, OWN));
-  writePolicy(call, policy).raw(entropy());
-  return machine(slot, call, { own: outcome }, entropy, (from) =>
-    RESOLVED[from.byte() - 1] ?? "not-unknown",
-  );
+  const owner = entropy();
+  return machine(slot, entropy, {
+    own: outcome,
+    write(out) {
+      slot(out.byte(3)).byte(outcome !== undefined);
+      if (outcome) out.byte(mark(outcome, OWN));
+      return out.raw(policy).raw(owner);
+    },
+    done: (from) => RESOLVED[from.byte() - 1] ?? "not-unknown",
+  });
 }
 
 export function peek(
-  slot: SlotKey,
-  policy: Policy,
+  slot: FramedName,
+  policy: CheckedPolicy,
   entropy = systemEntropy,
 ): Machine<Peeked<Held> | undefined> {
-  const call = writePolicy(named(4, slot), policy);
-  return machine(slot, call, {}, entropy, (from, bodies) => {
-    const state = STATES[from.byte() - 1];
-    if (!state) return undefined;
-    const live = from.flag();
-    const body = readBody(from, bodies);
-    return { state, live, body, lease: readHeld(from, bodies) };
+  return machine(slot, entropy, {
+    write: (out) => slot(out.byte(4)).raw(policy),
+    done(from, bodies) {
+      const state = STATES[from.byte() - 1];
+      if (!state) return undefined;
+      const live = from.flag();
+      const body = readBody(from, bodies);
+      return { state, live, body, lease: readHeld(from, bodies) };
+    },
   });
 }
 
@@ -139,13 +182,54 @@ export interface PolicyChoice {
  *
  * @throws IdempError POLICY_INVALID where a span makes no sense, or is at odds with another.
  */
-export function policy(choice: PolicyChoice): Policy {
+export function policy(choice: PolicyChoice): CheckedPolicy {
   const out = new Out().byte(choice.whileActive).byte(choice.fence).number(choice.retention);
   for (const span of [choice.lease, choice.ceiling, choice.tombstone]) {
     out.byte(span !== undefined);
     if (span !== undefined) out.number(span);
   }
-  return readPolicy(new In(ask(POLICY, out.done())));
+  return ask(POLICY, out.done());
+}
+
+/** The name of a slot, in hex. */
+export function nameIn(slot: FramedName): SlotKey {
+  return toHex(slot(new Out()).done().subarray(2));
+}
+
+/** The policy as plain data. */
+export function policyIn(policy: CheckedPolicy): Policy {
+  return readPolicy(new In(policy));
+}
+
+/** The token as plain data. */
+export function tokenIn({ token }: Held): LeaseToken {
+  const from = new In(token);
+  return {
+    slot: toHex(from.framed()),
+    fingerprint: from.hex(33),
+    policy: readPolicy(from),
+    owner: from.hex(16),
+    rev: from.hex(16),
+    attempt: from.word(),
+    fence: String(from.big()),
+    granted_at: from.number(),
+    lease_until: from.number(),
+    seen_at: from.number(),
+  };
+}
+
+/** The lease of a token. What the token says is for the core to check. */
+export function heldOf(token: LeaseToken, policy?: CheckedPolicy): Held {
+  const out = new Out().short(token.slot.length / 2).hex(token.slot).hex(token.fingerprint);
+  (policy ? out.raw(policy) : writePolicy(out, token.policy))
+    .hex(token.owner)
+    .hex(token.rev)
+    .word(token.attempt)
+    .number(BigInt(token.fence))
+    .number(token.granted_at)
+    .number(token.lease_until)
+    .number(token.seen_at);
+  return { token: out.done(), published: null };
 }
 
 // What stands for a body: the one in hand, the one in the slot, what was published.
@@ -164,53 +248,40 @@ const STATES = [
   "expired",
 ] as const;
 
-/** The bodies that stay here, and their marks cross. */
-interface Bodies {
-  readonly own?: Uint8Array | undefined;
-  readonly known?: Uint8Array | undefined;
-  lies?: Uint8Array;
-}
-
 function mark(body: Uint8Array, as: number): number {
   return body.length === 0 ? 0 : as;
 }
 
-function machine<D>(
-  slot: SlotKey,
-  call: Out,
-  bodies: Bodies,
-  entropy: Entropy,
-  done: (from: In, bodies: Bodies) => D,
-): Machine<D> {
-  const called = call.done();
+function machine<D>(slot: FramedName, entropy: Entropy, call: Call<D>): Machine<D> {
+  let lies: Uint8Array | undefined;
   let waiting: Uint8Array = NOTHING;
+  let name: SlotKey | undefined;
   const step = (answer: Uint8Array): Step<D> => {
     const from = new In(answer);
-    if (from.byte() === 1) return { done: done(from, bodies) };
+    const bodies = { ...call, lies };
+    if (from.byte() === 1) return { done: call.done(from, bodies) };
     const expect = from.flag() ? { rev: from.hex(16) } : "vacant";
     const put = from.flag() ? readNewSlot(from, bodies) : "remove";
     waiting = from.rest();
-    return { ask: { slot, expect, put } };
+    return { ask: { slot: (name ??= nameIn(slot)), expect, put } };
   };
   return {
-    start: () => step(ask(START, new Out().raw(entropy()).raw(called).done())),
+    call,
+    slot,
+    start: () => step(ask(START, call.write(new Out().raw(entropy())).done())),
     onReply(reply) {
       const out = new Out().raw(entropy()).number(reply.now);
       if (reply.won) out.byte(0);
       else if (!reply.slot) out.byte(1);
       else {
         const { body } = reply.slot;
-        const same = bodies.own && equal(body, bodies.own);
-        bodies.lies = body;
-        lies(out.byte(2), reply.slot).framed(reply.slot.head).byte(mark(body, same ? OWN : LIES));
+        const same = call.own && equal(body, call.own);
+        lies = body;
+        putLies(out.byte(2), reply.slot).framed(reply.slot.head).byte(mark(body, same ? OWN : LIES));
       }
       return step(ask(ON_REPLY, out.raw(waiting).done()));
     },
   };
-}
-
-function named(call: number, slot: SlotKey): Out {
-  return new Out().byte(call).short(slot.length / 2).hex(slot);
 }
 
 function bodyOf(mark: number, bodies: Bodies): Uint8Array {
@@ -263,35 +334,11 @@ function readPolicy(from: In): Policy {
   };
 }
 
-function writeHeld(out: Out, { token, published }: Held): Out {
-  out.short(token.slot.length / 2).hex(token.slot).hex(token.fingerprint);
-  writePolicy(out, token.policy)
-    .hex(token.owner)
-    .hex(token.rev)
-    .word(token.attempt)
-    .number(BigInt(token.fence))
-    .number(token.granted_at)
-    .number(token.lease_until)
-    .number(token.seen_at);
-  if (published === null) return out.byte(0);
-  if (published === undefined) return out.byte(1);
-  return out.byte(2).byte(mark(published, KNOWN));
-}
+/** What of a token follows the name of its slot: fingerprint, policy, owner and revision, the numbers. */
+const BEHIND_SLOT = 33 + 34 + 2 * 16 + 4 + 4 * 8;
 
 function readHeld(from: In, bodies: Bodies): Held {
-  const token: LeaseToken = {
-    slot: toHex(from.framed()),
-    fingerprint: from.hex(33),
-    policy: readPolicy(from),
-    owner: from.hex(16),
-    rev: from.hex(16),
-    attempt: from.word(),
-    fence: String(from.big()),
-    granted_at: from.number(),
-    lease_until: from.number(),
-    seen_at: from.number(),
-  };
+  const token = from.framedAnd(BEHIND_SLOT);
   const known = from.byte();
-  const published = known === 0 ? null : known === 1 ? undefined : bodyOf(from.byte(), bodies);
-  return { token, published };
+  return { token, published: known === 0 ? null : known === 1 ? undefined : bodyOf(from.byte(), bodies) };
 }

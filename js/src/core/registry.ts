@@ -1,13 +1,25 @@
 import { IdempError } from "../errors.js";
+import type { MemoryStore } from "../stores/memory.js";
 
 /** The Rust core: the number of a function and its question in, the answer out. */
-export type Core = (question: number, bytes: Uint8Array) => Uint8Array;
+export interface Core {
+  (question: number, bytes: Uint8Array): Uint8Array;
+  /** A fingerprint in hex, where the host has a faster way to it than by a question. */
+  fingerprint?(body: string | Uint8Array, json: boolean): string;
+}
+
+/** Starts a core. */
+export interface Starting {
+  (): Core;
+  /** The memory store of the host, where it has one that is faster. */
+  memory?(capacity: number): MemoryStore | undefined;
+}
 
 let ready: Core | undefined;
-let start: (() => Core) | undefined;
+let start: Starting | undefined;
 
 /** Takes this core from now on; it is started when it is first asked. */
-export function useCore(starting: () => Core): void {
+export function useCore(starting: Starting): void {
   start = starting;
   ready = undefined;
 }
@@ -16,7 +28,7 @@ export function useCore(starting: () => Core): void {
  * Takes this core unless one was chosen. Modules that need a core bring one along: a page that has
  * chosen another, since its policy forbids WebAssembly, keeps that, in whatever order it imports.
  */
-export function offerCore(starting: () => Core): void {
+export function offerCore(starting: Starting): void {
   start ??= starting;
 }
 
@@ -32,17 +44,7 @@ export function core(): Core {
   return (ready = start());
 }
 
-/** SHA-256 in hex. */
-export type Hash = (bytes: Uint8Array) => string;
-
-let hash: Hash | undefined;
-
-/** Takes this SHA-256 from now on, instead of the core's own. */
-export function useHash(faster: Hash): void {
-  hash = faster;
-}
-
-/** The host's SHA-256, where it has a faster one. */
-export function hostHash(): Hash | undefined {
-  return hash;
+/** The host's own memory store, where it has one. */
+export function hostMemory(capacity: number): MemoryStore | undefined {
+  return start?.memory?.(capacity);
 }

@@ -13,6 +13,7 @@ export { scopePrefix, slotKey, type Scope } from "../core/slot-key.js";
 export type { Resolved } from "../core/machine.js";
 export type { Decision, InProgress, Peeked, Replay } from "../decision.js";
 export { IdempError, StoreError, type StoreErrorCode } from "../errors.js";
+export type { EventHook, EventKind, EventOptions, EventStep, IdempEvent } from "../events/event.js";
 export { createIdempotency, Idempotency, type IdempotencyOptions } from "../idempotency.js";
 export { Lease, type Ended, type Renewed } from "../lease.js";
 export type { PolicyOptions } from "../policy.js";

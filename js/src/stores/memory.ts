@@ -1,4 +1,5 @@
 import { apply } from "../core/apply.js";
+import { hostMemory } from "../core/registry.js";
 import { StoreError } from "../errors.js";
 import type { Slot, SlotKey, Store, Swap, Swapped } from "../store.js";
 import { type Clock, steadyClock } from "./clock.js";
@@ -26,14 +27,19 @@ export interface MemoryStore extends Store {
  * Keeps slots in the memory of this process or page: nothing outlives it, and nobody else sees it.
  * `swap` answers at once, without a promise.
  *
- * A full store throws `STORE_FULL`; it evicts nothing that is still kept.
+ * A full store throws `STORE_FULL`; it evicts nothing that is still kept. In Node it is that of the
+ * addon, where there is one, unless it is given a clock.
  *
  * ```ts
  * const idem = createIdempotency({ store: memoryStore() });
  * ```
  */
-export function memoryStore({ capacity = 100_000, now: clock = steadyClock() }: MemoryStoreOptions = {}): MemoryStore {
+export function memoryStore({ capacity = 100_000, now }: MemoryStoreOptions = {}): MemoryStore {
   if (!(capacity >= 1)) throw new RangeError("capacity is a number of slots, at least 1");
+  return (now ? undefined : hostMemory(capacity)) ?? onMap(capacity, now ?? steadyClock());
+}
+
+function onMap(capacity: number, clock: Clock): MemoryStore {
   const slots = new Map<SlotKey, Kept>();
   let queue = new Queue();
 

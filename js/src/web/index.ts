@@ -81,7 +81,7 @@ export function idempotent(idem: Idempotency, options: WebOptions): Idempotent {
       if (typeof bytes !== "string") body = bytes;
       return bytes;
     };
-    const admitted = await gate.admit(entry, call, targetOf(request), read, (work) => waitUntil(work, request, ...rest));
+    const admitted = await gate.admit(entry, call, targetOf(request), read, (work) => goOn(work, call));
     if (admitted.type === "answer") return responseOf(admitted.answer);
     const again = renewed(request, body!);
     if (admitted.type === "open") return handler(again, ...rest);
@@ -106,9 +106,18 @@ export function idempotent(idem: Idempotency, options: WebOptions): Idempotent {
       if (entered.type === "pass") return handler(request, ...rest);
       if (entered.type === "answer") return responseOf(entered.answer);
       const answer = keyed(entered.entry, { request, rest }, handler);
-      waitUntil(answer.catch(() => undefined), request, ...rest);
+      goOn(answer.catch(() => undefined), { request, rest });
       return answer;
     };
+
+  function goOn(work: Promise<unknown>, { request, rest }: Call): void {
+    try {
+      waitUntil(work, request, ...rest);
+    } catch {
+      // It goes on for as long as the runtime lets it.
+    }
+  }
+
   return Object.assign(wrap as Idempotent, { idle: () => gate.idle() });
 }
 

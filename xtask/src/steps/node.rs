@@ -9,6 +9,8 @@ pub(super) fn check(tally: &mut Tally) -> Result<String, Trouble> {
     let postgres = or_get(POSTGRES.prepare(), &POSTGRES.get())?;
     let redis = or_get(REDIS.prepare(), &REDIS.get())?;
     Invocation::new("cargo build --package idemp-servers").run()?;
+    // The other half of what is handed over between the languages.
+    Invocation::new("cargo build --package idemp-stores --example hand_over").run()?;
     // Each file has servers of its own, and there are few cores.
     let tests = js::tests_of("tests/node", &["--test-concurrency=2"])?;
     let tests = [postgres, redis]

@@ -1,0 +1,2 @@
+/** Events as metrics and spans: see {@link openTelemetry}. */
+export * from "../events/opentelemetry.js";
