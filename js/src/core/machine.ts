@@ -244,7 +244,8 @@ function mark(body: Uint8Array, as: number): number {
   return body.length === 0 ? 0 : as;
 }
 
-function machine<D>(
+/** A call on its way: `name` is that of its slot, in bytes. */
+export function machine<D>(
   name: Uint8Array,
   entropy: Entropy,
   call: Call<D>,
