@@ -1,3 +1,6 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
 /** Contenders in turn, so that a slow moment of the machine is everybody's; medians. */
 export function race(contenders: Record<string, () => unknown>, rounds = 21, budget = 20): Record<string, number> {
   const times: Record<string, number[]> = {};
@@ -36,3 +39,26 @@ export function table(medians: Record<string, number>, unit: (time: number) => s
   });
   return rows.join("\n");
 }
+
+/** What one contender took in one heat, in milliseconds, by what was measured. */
+export type Heat = () => Promise<Record<string, number>>;
+
+/** Heats of asynchronous contenders in turn, each timing itself, what it leaves behind collected before
+ *  the next; medians by contender and by what was measured. The first heats are not counted. */
+export async function heats(contenders: Record<string, Heat>, rounds = 15, warm = 3): Promise<Record<string, Record<string, number>>> {
+  const times: Record<string, Record<string, number[]>> = {};
+  for (let round = -warm; round < rounds; round++) {
+    for (const [name, heat] of Object.entries(contenders)) {
+      collectGarbage();
+      const measured = await heat();
+      if (round < 0) continue;
+      for (const [what, time] of Object.entries(measured)) ((times[name] ??= {})[what] ??= []).push(time);
+    }
+  }
+  const medians = (all: Record<string, number[]>) =>
+    Object.fromEntries(Object.entries(all).map(([what, values]) => [what, median(values)]));
+  return Object.fromEntries(Object.entries(times).map(([name, all]) => [name, medians(all)]));
+}
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;

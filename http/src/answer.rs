@@ -5,7 +5,7 @@ use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use idemp::http::{Profile, Refusal, RequestId, StoredResponse};
 use idemp::{Entropy, Key, SystemEntropy};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::body::Body;
 use crate::collect::Unread;
@@ -100,23 +100,28 @@ impl Answers {
     fn other<B: http_body::Body>(&self, code: u16, name: &str, message: &str) -> Response<Body<B>> {
         let (id, status) = (self.request_id(), status(code));
         let (content_type, body) = match self.profile {
-            Profile::Default => (
-                "application/json",
-                json!({"code": name, "message": message, "requestId": id.as_str(), "details": {}}),
-            ),
-            Profile::Ietf => (
-                "application/problem+json",
-                json!({
-                    "type": "about:blank",
-                    "title": status.canonical_reason(),
-                    "status": code,
-                    "detail": message,
-                    "code": name,
-                    "requestId": id.as_str(),
-                }),
-            ),
+            Profile::Default => {
+                let body = json(&Told {
+                    code: name,
+                    message,
+                    request_id: id.as_str(),
+                    details: Details {},
+                });
+                ("application/json", body)
+            }
+            Profile::Ietf => {
+                let body = json(&Problem {
+                    kind: "about:blank",
+                    title: status.canonical_reason(),
+                    status: code,
+                    detail: message,
+                    code: name,
+                    request_id: id.as_str(),
+                });
+                ("application/problem+json", body)
+            }
         };
-        let mut response = Response::new(Body::whole(body.to_string()));
+        let mut response = Response::new(Body::whole(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         for (name, value) in [
@@ -138,6 +143,35 @@ impl Answers {
             RequestId::from_random([a, b, c, d])
         })
     }
+}
+
+/// As core tells its refusals, with the members in their order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    code: &'a str,
+    message: &'a str,
+    request_id: &'a str,
+    details: Details,
+}
+
+#[derive(Serialize)]
+struct Details {}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    title: Option<&'a str>,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+}
+
+fn json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("plain data is always JSON")
 }
 
 /// What the client gets of a handler that panicked.

@@ -26,8 +26,7 @@ async function driven<D>(store: Store, machine: Machine<D>): Promise<D> {
     let reply;
     try {
       reply = store.swap(step.ask);
-      // Not `instanceof`: pages replace `Promise` (zone.js), and a test runner has one of its own.
-      if ("then" in reply) reply = await reply;
+      if (isPromise(reply)) reply = await reply;
     } catch (error) {
       if (!again || !(error instanceof StoreError) || error.code !== "STORE_UNAVAILABLE") throw error;
       again = false;
@@ -37,4 +36,10 @@ async function driven<D>(store: Store, machine: Machine<D>): Promise<D> {
     step = machine.onReply(reply);
   }
   return step.done;
+}
+
+/** Whether it has to be awaited. Not `instanceof`: pages replace `Promise` (zone.js), and a test runner
+ *  has one of its own. */
+export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as { then?: unknown } | undefined)?.then === "function";
 }

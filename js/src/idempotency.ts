@@ -1,9 +1,9 @@
 import { fingerprintOf, type Fingerprint } from "./core/fingerprint.js";
 import * as machine from "./core/machine.js";
 import { core } from "./core/registry.js";
-import { slotName, type Scope } from "./core/slot-key.js";
+import { checkedName, slotName, type Scope } from "./core/slot-key.js";
 import type { Decision, Peeked } from "./decision.js";
-import { drive } from "./driver.js";
+import { drive, isPromise } from "./driver.js";
 import { IdempError } from "./errors.js";
 import type { EventOptions } from "./events/event.js";
 import { watching, type Asked, type Watch } from "./events/watch.js";
@@ -12,7 +12,7 @@ import { Lease } from "./lease.js";
 import { policyOf, type PolicyOptions } from "./policy.js";
 import { stopwatch, type Stopwatch } from "./stopwatch.js";
 import type { Store } from "./store.js";
-import type { LeaseToken } from "./token.js";
+import type { LeaseToken, Policy } from "./token.js";
 
 export interface IdempotencyOptions extends PolicyOptions, EventOptions {
   readonly store: Store;
@@ -47,7 +47,7 @@ export class Idempotency {
     private readonly watch?: Watch,
   ) {
     this.store = options.store;
-    this.policy();
+    this.checked(options);
   }
 
   /**
@@ -64,9 +64,9 @@ export class Idempotency {
     policy: PolicyOptions = this.options,
   ): Promise<Decision> {
     const asked = stopwatch();
-    const slot = slotName(scope, key);
-    const call = machine.begin(slot, fingerprint, this.policy(policy));
-    const decision = await this.ask("begin", slot, call);
+    const call = machine.begin(slotName(scope, key), fingerprint, this.checked(policy));
+    const asking = this.ask("begin", call);
+    const decision = isPromise(asking) ? await asking : asking;
     return decision.type === "miss"
       ? { type: "miss", lease: this.lease(decision.lease, asked) }
       : decision;
@@ -84,7 +84,7 @@ export class Idempotency {
     policy: PolicyOptions = this.options,
   ): Promise<Peeked | undefined> {
     const asked = stopwatch();
-    const call = machine.peek(slotName(scope, key), this.policy(policy));
+    const call = machine.peek(slotName(scope, key), this.checked(policy));
     const seen = await drive(this.store, call);
     return seen && { ...seen, lease: this.lease(seen.lease, asked) };
   }
@@ -96,7 +96,7 @@ export class Idempotency {
    * @throws IdempError TOKEN_INVALID where the text is no token.
    */
   resume(token: string, policy?: PolicyOptions): Lease {
-    const held = machine.heldOf(readToken(token), policy && this.policy(policy));
+    const held = machine.heldOf(readToken(token), policy && this.checked(policy));
     // What was left is counted from its granting, on a clock that is not here: so nothing is.
     return this.lease(held, () => Infinity);
   }
@@ -112,8 +112,7 @@ export class Idempotency {
     outcome?: Uint8Array,
     policy: PolicyOptions = this.options,
   ): Promise<machine.Resolved> {
-    const slot = slotName(scope, key);
-    return this.ask("resolve", slot, machine.resolve(slot, outcome, this.policy(policy)));
+    return this.ask("resolve", machine.resolve(slotName(scope, key), outcome, this.checked(policy)));
   }
 
   /**
@@ -150,7 +149,7 @@ export class Idempotency {
     if (decision.type === "hit") return read(decision.replay.outcome) as T;
     if (decision.type !== "miss") throw refusal(decision.type);
     const { lease } = decision;
-    const awake = keptAlive(lease, machine.policyIn(this.policy(policy)).lease_ms / 3);
+    const awake = keptAlive(lease, this.policy(policy).lease_ms / 3);
     let outcome: T;
     try {
       outcome = await work(lease);
@@ -175,22 +174,22 @@ export class Idempotency {
     throw refusal("in-progress");
   }
 
-  /** The same on another store: the same records inside a transaction of the caller's. */
-  withStore(store: Store): Idempotency {
-    return new Idempotency({ ...this.options, store }, this.watch);
-  }
-
   private lease(held: machine.Held, asked: Stopwatch): Lease {
-    return new Lease(held, asked, (held, verb) => this.ask(verb, held, machine.say(held, verb)));
+    return new Lease(held, asked, (held, verb) => this.ask(verb, machine.say(held, verb), held));
   }
 
   /** Drives a call, in sight of whoever watches. */
-  private ask<D>(asked: Asked, of: Uint8Array | machine.Held, call: machine.Machine<D>): D | Promise<D> {
-    return this.watch ? this.watch(asked, of, () => drive(this.store, call)) : drive(this.store, call);
+  private ask<D>(asked: Asked, call: machine.Machine<D>, held?: machine.Held): D | Promise<D> {
+    if (!this.watch) return drive(this.store, call);
+    return this.watch(asked, held ?? checkedName(call.slot), () => drive(this.store, call));
   }
 
   /** @internal */
-  policy(options: PolicyOptions = this.options): machine.CheckedPolicy {
+  policy(options: PolicyOptions = this.options): Policy {
+    return machine.policyIn(this.checked(options));
+  }
+
+  private checked(options: PolicyOptions): machine.CheckedPolicy {
     let policy = this.policies.get(options);
     if (!policy) {
       policy = policyOf(options);

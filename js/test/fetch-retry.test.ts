@@ -42,6 +42,14 @@ suite("when a request is sent again", () => {
     assert.equal(sent(59_950), undefined, "it would go out at the very end");
   });
 
+  test("nothing is sent where the clock was set back behind the first time: how long ago that is nobody knows", () => {
+    const rules = rulesOf({ window: "1h", base: 100 });
+    const sent = (ahead: number, asked?: number) => wait(rules, clock, { attempt: 1, since: since + ahead, asked });
+    assert.equal(sent(3_600_000), undefined);
+    assert.equal(sent(60_000, 119_000), undefined, "a wait makes up for nothing");
+    assert.notEqual(sent(30_000), undefined, "a clock that is put right by seconds is the same clock");
+  });
+
   test("a page without a network waits as long as it may, since it is woken", () => {
     const rules = rulesOf({ base: 100, cap: "20s" });
     assert.equal(wait(rules, clock, { attempt: 1, since, offline: true }), 20_000);

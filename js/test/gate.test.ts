@@ -161,8 +161,8 @@ suite("a gate", () => {
         const message = status === 401 ? "This operation requires authentication." : "The server cannot tell whose Idempotency-Key this is.";
         const told =
           profile === "default"
-            ? `{"code":"${code}","details":{},"message":"${message}","requestId":"r"}`
-            : `{"code":"${code}","detail":"${message}","requestId":"r","status":${status},"title":"${status === 401 ? "Unauthorized" : "Internal Server Error"}","type":"about:blank"}`;
+            ? `{"code":"${code}","message":"${message}","requestId":"r","details":{}}`
+            : `{"type":"about:blank","title":"${status === 401 ? "Unauthorized" : "Internal Server Error"}","status":${status},"detail":"${message}","code":"${code}","requestId":"r"}`;
         assert.equal(answer.text, told);
       }
     }

@@ -4,7 +4,8 @@ import type { Clock } from "../src/fetch/clock.js";
 
 /** A clock that stands still until it is moved on. */
 export interface ManualClock extends Clock {
-  /** Moves it on by whole milliseconds, and wakes whose time has come, in turn, each before the next. */
+  /** Moves it on by whole milliseconds, and wakes whose time has come, in turn, each before the next. Back,
+   *  it wakes nobody. */
   advance(span: number): Promise<void>;
   /** How many sleep. */
   readonly sleepers: number;

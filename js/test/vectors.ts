@@ -95,15 +95,19 @@ function errorCode(done: Json): string {
 function machineOf(call: Json, entropy: machine.Entropy): machine.Machine<unknown> {
   if (call.begin) {
     const { slot, fingerprint, policy } = call.begin;
-    return machine.begin(bytes(slot), fingerprint as Fingerprint, checked(policy), entropy);
+    return machine.begin(framed(slot), fingerprint as Fingerprint, checked(policy), entropy);
   }
   if (call.resolve) {
     const { slot, resolution, policy } = call.resolve;
     const outcome = resolution === "vacant" ? undefined : bytes(resolution.completed);
-    return machine.resolve(bytes(slot), outcome, checked(policy), entropy);
+    return machine.resolve(framed(slot), outcome, checked(policy), entropy);
   }
   const { token, verb } = call.lease;
   return machine.say(machine.heldOf(token as LeaseToken), verbOf(verb), entropy);
+}
+
+function framed(slot: string): machine.FramedName {
+  return (out) => out.framed(bytes(slot));
 }
 
 /** As the core writes it. */

@@ -96,6 +96,15 @@ test("a page that takes the machine and the memory store has no other store in i
   assert.doesNotMatch(text, /indexedDB|localStorage|BroadcastChannel/);
 });
 
+test("a page that takes the client has nothing in it of what tells a server's events", async () => {
+  const main = await consumer.write("main.js", `import { createClient } from "idemp/fetch"; globalThis.make = createClient;`);
+  const outfile = join(consumer.folder, "bundle.js");
+  await build({ entryPoints: [main], outfile, bundle: true, minify: true, format: "esm", logLevel: "silent" });
+  const text = await readFile(outfile, "utf8");
+  assert.match(text, /WINDOW_OVER/);
+  assert.doesNotMatch(text, /STORE START|FORGOTTEN|\[IDEMP\]/);
+});
+
 /** What the page says. */
 async function shown(url: string): Promise<string> {
   const page = await chromium.context.newPage();

@@ -16,6 +16,8 @@ export const MODULES: Readonly<Record<string, string>> = {
   "idemp/testing": "conformance",
   "idemp/hono": "idempotent",
   "idemp/web": "idempotent",
+  "idemp/events": "logEvents",
+  "idemp/opentelemetry": "openTelemetry",
 };
 
 /** What the little program says where all is well. Its last word is a vector of Rust. */

@@ -13,7 +13,7 @@ let consumer: Project;
 
 before(async () => {
   consumer = await project();
-  await consumer.borrow("react");
+  for (const name of ["react", "@opentelemetry/api"]) await consumer.borrow(name);
   await consumer.write("strict.cjs", "delete globalThis.WebAssembly;");
 });
 

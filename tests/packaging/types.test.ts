@@ -12,7 +12,7 @@ let consumer: Project;
 
 before(async () => {
   consumer = await project();
-  for (const name of ["react", "@types/react", "csstype", "hono"]) await consumer.borrow(name);
+  for (const name of ["react", "@types/react", "csstype", "hono", "@opentelemetry/api"]) await consumer.borrow(name);
 });
 
 after(() => consumer?.remove());
@@ -56,6 +56,21 @@ for (const [module, moduleResolution] of [
     });
   }
 }
+
+test("the example of events in the README compiles", async () => {
+  const readme = await readFile(join(ROOT, "js/README.md"), "utf8");
+  const example = /^## Events.*?```ts\n(.*?)```/ms.exec(readme)?.[1];
+  assert.ok(example);
+  await consumer.write("events.mts", `${example}\ndeclare function alarm(code: string): void;\nexport { idem };`);
+  const config = await consumer.write(
+    "tsconfig.events.json",
+    JSON.stringify({
+      compilerOptions: { module: "node16", target: "es2022", lib: ["es2022", "dom"], strict: true, types: [], noEmit: true },
+      files: ["events.mts"],
+    }),
+  );
+  await ran("typescript/bin/tsc", ["--project", config]);
+});
 
 test("what the README shows of a service compiles", async () => {
   const readme = await readFile(join(ROOT, "js/README.md"), "utf8");
@@ -116,6 +131,7 @@ const CONSUMER = `
   import { Hono } from "hono";
   import { idempotent as onRoutes } from "idemp/hono";
   import { executionOf, idempotent, UNAUTHENTICATED } from "idemp/web";
+  import type { IdempEvent } from "idemp/events";
 
   export async function decide(idem: Idempotency): Promise<string> {
     const decision: Decision = await idem.begin(["acme"], "key", fingerprintOf({ a: 1 }));
@@ -166,6 +182,10 @@ const CONSUMER = `
   );
 
   export { testing };
+
+  export function left(event: IdempEvent): number {
+    return event.kind === "IN_PROGRESS" ? event.remaining : (event.durationMs ?? 0);
+  }
 `;
 
 /** Runs a tool of the workspace; what it says is in the error where it complains. */

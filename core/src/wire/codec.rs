@@ -112,16 +112,26 @@ impl<'a> Reader<'a> {
         self.big_endian(4) as u32
     }
 
-    /// The length of something, in four bytes.
+    /// How many of something follow, or a status.
     #[cfg(not(idemp_small))]
-    pub(super) fn length(&mut self) -> usize {
-        self.big_endian(4) as usize
+    pub(super) fn count(&mut self) -> u16 {
+        self.big_endian(2) as u16
+    }
+
+    /// Behind its length in four bytes.
+    #[cfg(not(idemp_small))]
+    pub(super) fn text(&mut self) -> &'a [u8] {
+        let length = self.big_endian(4) as usize;
+        self.bytes(length)
     }
 
     /// All that is left.
     #[cfg(not(idemp_small))]
-    pub(super) fn rest(self) -> &'a [u8] {
-        self.rest
+    pub(super) fn rest(self) -> Result<&'a [u8], Refused> {
+        match self.refused {
+            Some(refused) => Err(refused),
+            None => Ok(self.rest),
+        }
     }
 
     pub(super) fn framed(&mut self) -> &'a [u8] {
@@ -366,6 +376,13 @@ impl Writer {
     pub(super) fn framed(&mut self, bytes: &[u8]) {
         self.bytes(&(bytes.len() as u16).to_be_bytes());
         self.bytes(bytes);
+    }
+
+    /// No longer than a header can be.
+    #[cfg(not(idemp_small))]
+    pub(super) fn text(&mut self, text: &[u8]) {
+        self.bytes(&(text.len() as u32).to_be_bytes());
+        self.bytes(text);
     }
 
     /// A body was made of a mark, and is told as that.

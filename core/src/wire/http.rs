@@ -1,50 +1,61 @@
 //! The HTTP rules, and all of the fingerprint, for servers in other languages. Pages do without: this
 //! is not in the build for them (`cfg(idemp_small)`).
 //!
-//! Questions and answers are JSON: `{"ok": …}`, or `{"error": name}` where the rule refuses. Names are
-//! in camel case, bytes in hex. A body never crosses, but for that of a fingerprint.
+//! What is asked for each request is bytes; what is asked seldom is JSON: `{"ok": …}`, or
+//! `{"error": name}` where the rule refuses, with names in camel case and bytes in hex. A body never
+//! crosses, but for that of a fingerprint.
 //!
 //! ```text
-//! function = 16 mode text -> canonical form; mode 0 exact, 1 RFC 8785, 2 with integers checked
-//!          | 17 length:4 rules body -> fingerprint of a request, 33 bytes
-//!          | 18 key header: {values, strict} -> null or the key
+//! function = 16 mode text -> canonical form
+//!          | 17 mode flag:strict flag:raw {0 | 1 text}:method,path,query,content-type
+//!               pairs:headers pairs:parts {0 | 1 texts}:select,exclude body
+//!               -> fingerprint of a request, 33 bytes
+//!          | 18 flag:strict texts:values of the key header -> ruled (0 | 1 key)
 //!          | 19 {key} -> the key as a header
 //!          | 20 {classes, statuses, thrown, status} -> what becomes of the slot
-//!          | 21 {status, headers, allow, bodyLength} -> what stands before a stored body
-//!          | 22 {head, length} -> {status, headers, bodyAt, contentLength} of a replay
+//!          | 21 status:2 body-length:8 texts:allow pairs:headers
+//!               -> ruled, what stands before a stored body
+//!          | 22 length:8 head -> ruled, of a replay: status:2 body-at:4 (0 | 1 body-length:8)
+//!               pairs:headers; `head` is the beginning of what is stored, `length` all of its length
 //!          | 23 {code, profile, requestId, key, retryAfterSeconds} -> {status, headers, body}
 //!          | 24 {adopt, random} -> a request's id
+//! mode     = 0 exact | 1 RFC 8785 | 2 RFC 8785 with integers checked
+//! text     = length:4 bytes
+//! texts    = count:2 text…
+//! pairs    = count:2 (text:name text:value)…
+//! ruled    = 0 name of what is wrong | 1 answer
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Refused;
-use super::codec::Reader;
+use super::codec::{Reader, Writer};
 use crate::canonical::{NumberMode, PointerError, canonicalize};
 use crate::fingerprint::FingerprintBuilder;
-use crate::hex::{from_hex, hex};
+use crate::hex::from_hex;
 use crate::http::{
     Disposition, HeaderFilter, Profile, Refusal, RequestId, StatusTable, StoredResponse,
     Strictness, format_key_header, parse_idempotency_key,
 };
 use crate::key::Key;
 
-type Answer = Result<Vec<u8>, Refused>;
+type Answered = Result<(), Refused>;
 
-pub(super) fn call(function: u8, question: &[u8]) -> Answer {
+pub(super) fn call(function: u8, question: &[u8], out: &mut Writer) -> Answered {
     match function {
-        16 => canonical(question),
-        17 => fingerprint(question),
-        18 => rule(question, key_of_header),
-        19 => rule(question, header_of_key),
-        20 => rule(question, disposition),
-        21 => rule(question, stored),
-        22 => rule(question, replayed),
-        23 => rule(question, refusal),
-        24 => rule(question, request_id),
+        16 => canonical(question, out),
+        17 => fingerprint(question, out),
+        18 => key_of_header(question, out),
+        19 => rule(question, out, header_of_key),
+        20 => rule(question, out, disposition),
+        21 => stored(question, out),
+        22 => replayed(question, out),
+        23 => rule(question, out, refusal),
+        24 => rule(question, out, request_id),
         _ => Err(Refused::MALFORMED),
     }
 }
@@ -56,16 +67,21 @@ struct Hex(#[serde(deserialize_with = "from_hex")] Vec<u8>);
 /// A rule that says no has a name for it.
 type Ruled = Result<Value, String>;
 
-fn rule<'q, Q: Deserialize<'q>>(question: &'q [u8], answer: impl FnOnce(Q) -> Ruled) -> Answer {
+fn rule<'q, Q: Deserialize<'q>>(
+    question: &'q [u8],
+    out: &mut Writer,
+    answer: impl FnOnce(Q) -> Ruled,
+) -> Answered {
     let question = serde_json::from_slice(question).map_err(|_| Refused::MALFORMED)?;
     let answer = match answer(question) {
         Ok(ok) => json!({ "ok": ok }),
         Err(error) => json!({ "error": error }),
     };
-    Ok(answer.to_string().into_bytes())
+    out.bytes(answer.to_string().as_bytes());
+    Ok(())
 }
 
-fn named(error: impl std::fmt::Display) -> String {
+fn named(error: impl Display) -> String {
     error.to_string()
 }
 
@@ -78,68 +94,69 @@ fn mode(number: u8) -> Result<NumberMode, Refused> {
     }
 }
 
-fn canonical(question: &[u8]) -> Answer {
+fn canonical(question: &[u8], out: &mut Writer) -> Answered {
     let (&number, text) = question.split_first().ok_or(Refused::MALFORMED)?;
-    Ok(canonicalize(text, mode(number)?)?.into_owned())
+    out.bytes(&canonicalize(text, mode(number)?)?);
+    Ok(())
 }
 
-/// What counts in a request beside its body.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-#[derive(Default)]
-struct Rules<'a> {
-    numbers: u8,
-    strict: bool,
-    method: Option<&'a str>,
-    path: Option<String>,
-    query: Option<String>,
-    content_type: Option<String>,
-    headers: Vec<(String, Hex)>,
-    parts: Vec<(String, Hex)>,
-    select: Option<Vec<String>>,
-    exclude: Option<Vec<String>>,
-    /// The body is not JSON.
-    raw: bool,
-}
-
-fn fingerprint(question: &[u8]) -> Answer {
+fn fingerprint(question: &[u8], out: &mut Writer) -> Answered {
     let mut from = Reader::new(question);
-    let length = from.length();
-    let rules = from.bytes(length);
-    let body = from.rest();
-    let rules: Rules<'_> = serde_json::from_slice(rules).map_err(|_| Refused::MALFORMED)?;
     let mut builder = FingerprintBuilder::new()
-        .numbers(mode(rules.numbers)?)
-        .strict(rules.strict);
-    if let Some(method) = rules.method {
-        builder = builder.method(method);
+        .numbers(mode(from.byte())?)
+        .strict(from.flag());
+    let raw = from.flag();
+    if from.flag() {
+        builder = builder.method(utf8(from.text())?);
     }
-    if let Some(path) = &rules.path {
-        builder = builder.path(path);
+    if from.flag() {
+        builder = builder.path(utf8(from.text())?);
     }
-    if let Some(query) = &rules.query {
-        builder = builder.query(query);
+    if from.flag() {
+        builder = builder.query(utf8(from.text())?);
     }
-    if let Some(content_type) = &rules.content_type {
-        builder = builder.content_type(content_type);
+    if from.flag() {
+        builder = builder.content_type(utf8(from.text())?);
     }
-    for (name, Hex(value)) in &rules.headers {
-        builder = builder.header(name, value);
+    for _ in 0..from.count() {
+        builder = builder.header(utf8(from.text())?, from.text());
     }
-    for (name, Hex(value)) in &rules.parts {
-        builder = builder.part(name, value);
+    for _ in 0..from.count() {
+        builder = builder.part(utf8(from.text())?, from.text());
     }
-    if let Some(select) = &rules.select {
-        builder = builder.select(select)?;
+    if from.flag() {
+        builder = builder.select(texts(&mut from)?)?;
     }
-    if let Some(exclude) = &rules.exclude {
-        builder = builder.exclude(exclude)?;
+    if from.flag() {
+        builder = builder.exclude(texts(&mut from)?)?;
     }
-    let fingerprint = match rules.raw {
+    let body = from.rest()?;
+    let fingerprint = match raw {
         true => builder.raw(body),
         false => builder.json(body)?,
     };
-    Ok([&[fingerprint.version()], &fingerprint.digest()[..]].concat())
+    out.fingerprint(&fingerprint);
+    Ok(())
+}
+
+fn utf8(text: &[u8]) -> Result<&str, Refused> {
+    std::str::from_utf8(text).map_err(|_| Refused::MALFORMED)
+}
+
+fn texts<'a>(from: &mut Reader<'a>) -> Result<Vec<&'a str>, Refused> {
+    (0..from.count()).map(|_| utf8(from.text())).collect()
+}
+
+fn pairs<'a>(from: &mut Reader<'a>) -> Result<Vec<(&'a str, &'a [u8])>, Refused> {
+    (0..from.count())
+        .map(|_| Ok((utf8(from.text())?, from.text())))
+        .collect()
+}
+
+/// Writes the name of what is wrong.
+fn refuse(out: &mut Writer, why: impl Display) {
+    out.byte(0);
+    out.bytes(why.to_string().as_bytes());
 }
 
 impl From<PointerError> for Refused {
@@ -153,22 +170,23 @@ impl From<PointerError> for Refused {
     }
 }
 
-#[derive(Deserialize)]
-struct KeyHeader {
-    values: Vec<Hex>,
-    strict: bool,
-}
-
-fn key_of_header(header: KeyHeader) -> Ruled {
-    let strictness = match header.strict {
+fn key_of_header(question: &[u8], out: &mut Writer) -> Answered {
+    let mut from = Reader::new(question);
+    let strictness = match from.flag() {
         true => Strictness::Strict,
         false => Strictness::Lenient,
     };
-    let values = header.values.iter().map(|Hex(value)| value.as_slice());
+    let values: Vec<_> = (0..from.count()).map(|_| from.text()).collect();
+    from.end()?;
     match parse_idempotency_key(values, strictness) {
-        Ok(key) => Ok(json!(key.as_ref().map(Key::as_str))),
-        Err(error) => Err(error.code().to_string()),
+        Ok(Some(key)) => {
+            out.bytes(&[1, 1]);
+            out.bytes(key.as_str().as_bytes());
+        }
+        Ok(None) => out.bytes(&[1, 0]),
+        Err(error) => refuse(out, error.code()),
     }
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -241,54 +259,49 @@ fn disposition(asked: Statuses) -> Ruled {
     }))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ToStore {
-    status: u16,
-    headers: Vec<(String, Hex)>,
-    #[serde(default)]
-    allow: Vec<String>,
-    body_length: u64,
-}
-
-fn stored(response: ToStore) -> Ruled {
-    let filter = response
-        .allow
+fn stored(question: &[u8], out: &mut Writer) -> Answered {
+    let mut from = Reader::new(question);
+    let (status, body_length) = (from.count(), from.number());
+    let (allow, headers) = (texts(&mut from)?, pairs(&mut from)?);
+    from.end()?;
+    let filter = allow
         .iter()
-        .try_fold(HeaderFilter::default(), |filter, name| filter.allow(name))
-        .map_err(named)?;
-    let headers = response
-        .headers
-        .iter()
-        .map(|(name, Hex(value))| (name.as_str(), value.as_slice()));
-    match StoredResponse::new(response.status, headers, b"", &filter) {
-        Ok(stored) => Ok(json!(hex(&stored.head(response.body_length)))),
-        Err(error) => Err(error.code().to_string()),
+        .try_fold(HeaderFilter::default(), |filter, name| filter.allow(name));
+    match filter {
+        Ok(filter) => match StoredResponse::new(status, headers, b"", &filter) {
+            Ok(response) => {
+                out.byte(1);
+                out.bytes(&response.head(body_length));
+            }
+            Err(error) => refuse(out, error.code()),
+        },
+        Err(error) => refuse(out, error),
     }
+    Ok(())
 }
 
-#[derive(Deserialize)]
-struct Stored {
-    /// The beginning of what is stored: all of it, or as much as a head can be.
-    head: Hex,
-    /// Of all that is stored, in bytes.
-    length: u64,
-}
-
-fn replayed(Stored { head, length }: Stored) -> Ruled {
-    let (response, body_at) =
-        StoredResponse::decode_head(&head.0, length).map_err(|error| error.code().to_string())?;
-    let headers: Vec<_> = response
-        .replay_headers()
-        .map(|(name, value)| (name, hex(value)))
-        .collect();
-    let body_length = length - body_at as u64;
-    Ok(json!({
-        "status": response.status(),
-        "headers": headers,
-        "bodyAt": body_at,
-        "contentLength": response.content_length().map(|_| body_length),
-    }))
+fn replayed(question: &[u8], out: &mut Writer) -> Answered {
+    let mut from = Reader::new(question);
+    let length = from.number();
+    match StoredResponse::decode_head(from.rest()?, length) {
+        Ok((response, body_at)) => {
+            out.byte(1);
+            out.bytes(&response.status().to_be_bytes());
+            out.bytes(&(body_at as u32).to_be_bytes());
+            let tells_length = response.content_length().is_some();
+            out.byte(tells_length.into());
+            if tells_length {
+                out.number(length - body_at as u64);
+            }
+            out.bytes(&(response.replay_headers().count() as u16).to_be_bytes());
+            for (name, value) in response.replay_headers() {
+                out.text(name.as_bytes());
+                out.text(value);
+            }
+        }
+        Err(error) => refuse(out, error.code()),
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]

@@ -105,10 +105,7 @@ fn answer(function: u8, question: &[u8], out: &mut Writer) -> Result<(), Refused
         // Only with exact numbers: floats would double what a page downloads.
         9 => Ok(canonical::append(question, &[], out.buffer())?),
         #[cfg(not(idemp_small))]
-        16.. => {
-            out.bytes(&http::call(function, question)?);
-            Ok(())
-        }
+        16.. => http::call(function, question, out),
         _ => Err(Refused::MALFORMED),
     }
 }

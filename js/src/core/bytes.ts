@@ -13,12 +13,12 @@ export function toHex(bytes: Uint8Array): string {
 }
 
 /** Undefined where the text is not pairs of hex digits, in lower case. */
-export function fromHex(text: string): Uint8Array | undefined {
-  const bytes = new Uint8Array(text.length >> 1);
+export function fromHex(text: string, bytes: Uint8Array = new Uint8Array(text.length >> 1), to = 0): Uint8Array | undefined {
   for (let at = 0; at < text.length; at += 2) {
-    const [high, low] = [digit(text.charCodeAt(at)), digit(text.charCodeAt(at + 1))];
+    const high = digit(text.charCodeAt(at));
+    const low = digit(text.charCodeAt(at + 1));
     if ((high | low) & ~15) return undefined;
-    bytes[at >> 1] = (high << 4) | low;
+    bytes[to++] = (high << 4) | low;
   }
   return bytes;
 }
@@ -99,7 +99,17 @@ export class Out {
 
   /** What is not hex becomes nothing, and the core refuses it. */
   hex(text: string): this {
-    return this.raw(fromHex(text) ?? NOTHING);
+    const at = this.room(text.length >> 1);
+    if (!fromHex(text, this.bytes, at)) this.length = at;
+    return this;
+  }
+
+  /** What `write` writes, behind its length in 16 bits. */
+  behindLength(write: () => void): this {
+    const at = this.room(2);
+    write();
+    this.view.setUint16(at, this.length - at - 2);
+    return this;
   }
 
   framed(bytes: Uint8Array): this {
@@ -110,7 +120,8 @@ export class Out {
   /** The bytes; nothing may be written any more. */
   done(): Uint8Array {
     const written = this.bytes.slice(0, this.length);
-    spare = this.bytes;
+    // Not what a large body has made of it.
+    if (this.bytes.length < 1 << 17) spare = this.bytes;
     return written;
   }
 }
@@ -132,6 +143,11 @@ export class In {
 
   flag(): boolean {
     return this.byte() === 1;
+  }
+
+  short(): number {
+    this.at += 2;
+    return this.view.getUint16(this.at - 2);
   }
 
   word(): number {
@@ -158,8 +174,7 @@ export class In {
   }
 
   framed(): Uint8Array {
-    this.at += 2;
-    return this.raw(this.view.getUint16(this.at - 2));
+    return this.raw(this.short());
   }
 
   /** Framed bytes with their frame, and so many behind them. */

@@ -2,7 +2,7 @@
  *  for servers has them; that of a page refuses. */
 import { IdempError } from "../errors.js";
 import { ask } from "./ask.js";
-import { Out, encoded, fromHex, toHex, NOTHING } from "./bytes.js";
+import { In, NOTHING, Out, encoded, latin1, toHex } from "./bytes.js";
 import type { Fingerprint } from "./fingerprint.js";
 
 const CANONICALIZE_AS = 16;
@@ -90,15 +90,18 @@ export function canonicalizeAs(text: Uint8Array, mode: NumberMode): Uint8Array {
  * POINTER_INVALID where a field is not named by a JSON Pointer, or none or the whole body is.
  */
 export function fingerprintRequest(rules: RequestRules, body: Uint8Array): Fingerprint {
-  const { numbers = "exact", headers = [], parts = [], ...others } = rules;
-  const hex = (pairs: readonly Header[]) => pairs.map(([name, value]) => [name, toHex(value)]);
-  const json = utf8({ ...others, numbers: MODES.indexOf(numbers), headers: hex(headers), parts: hex(parts) });
-  // Not by way of `Out`, which keeps its room: a body may be large.
-  const question = new Uint8Array(4 + json.length + body.length);
-  new DataView(question.buffer).setUint32(0, json.length);
-  question.set(json, 4);
-  question.set(body, 4 + json.length);
-  return toHex(ask(FINGERPRINT_REQUEST, question)) as Fingerprint;
+  const { numbers = "exact", strict = false, raw = false, headers = NONE, parts = NONE } = rules;
+  const out = new Out().byte(MODES.indexOf(numbers)).byte(strict).byte(raw);
+  for (const part of [rules.method, rules.path, rules.query, rules.contentType]) {
+    out.byte(part !== undefined);
+    if (part !== undefined) text(out, part);
+  }
+  pairs(pairs(out, headers), parts);
+  for (const pointers of [rules.select, rules.exclude]) {
+    out.byte(pointers !== undefined);
+    if (pointers) texts(out, pointers);
+  }
+  return toHex(ask(FINGERPRINT_REQUEST, out.raw(body).done())) as Fingerprint;
 }
 
 /**
@@ -107,8 +110,10 @@ export function fingerprintRequest(rules: RequestRules, body: Uint8Array): Finge
  * @throws IdempError KEY_HEADER_INVALID, with why: a list, a repeated header, an empty or too long key.
  */
 export function keyOfHeader(values: readonly Uint8Array[], strict = false): string | undefined {
-  const key = rule<string | null>(KEY_OF_HEADER, { values: values.map(toHex), strict }, "KEY_HEADER_INVALID");
-  return key ?? undefined;
+  const out = new Out().byte(strict).short(values.length);
+  for (const value of values) long(out, value);
+  const from = ruled(KEY_OF_HEADER, out, "KEY_HEADER_INVALID");
+  return from.flag() ? latin1(from.rest()) : undefined;
 }
 
 /** A key as the value of the header (RFC 9651). @throws IdempError KEY_HEADER_INVALID */
@@ -131,20 +136,20 @@ export function storedHead(
   response: { status: number; headers: readonly Header[]; bodyLength: number },
   allow: readonly string[] = [],
 ): Uint8Array {
-  const headers = response.headers.map(([name, value]) => [name, toHex(value)]);
-  return fromHex(rule(STORED, { ...response, headers, allow }, "NOT_STORABLE")) ?? NOTHING;
+  const { status, headers, bodyLength } = response;
+  const out = texts(new Out().short(status).number(bodyLength), allow);
+  return ruled(STORED, pairs(out, headers), "NOT_STORABLE").rest();
 }
 
 /** What {@link storedHead} wrote, and a replay's own headers. @throws IdempError RESPONSE_CORRUPT */
 export function replayedHead(stored: Uint8Array): ReplayedHead {
-  const head = toHex(stored.subarray(0, LONGEST_HEAD));
-  const asked = { head, length: stored.length };
-  type Told = { status: number; headers: [string, string][]; bodyAt: number; contentLength: number | null };
-  const told = rule<Told>(REPLAYED, asked, "RESPONSE_CORRUPT");
+  const out = new Out().number(stored.length).raw(stored.subarray(0, LONGEST_HEAD));
+  const from = ruled(REPLAYED, out, "RESPONSE_CORRUPT");
   return {
-    ...told,
-    headers: told.headers.map(([name, value]) => [name, fromHex(value) ?? NOTHING]),
-    contentLength: told.contentLength ?? undefined,
+    status: from.short(),
+    bodyAt: from.word(),
+    contentLength: from.flag() ? from.number() : undefined,
+    headers: Array.from({ length: from.short() }, () => [latin1(from.raw(from.word())), from.raw(from.word())] as const),
   };
 }
 
@@ -162,6 +167,38 @@ const MODES: readonly NumberMode[] = ["exact", "rfc8785", "rfc8785-strict"];
 
 /** 64 headers of 16 KiB in all, with their lengths, and what stands around them. */
 const LONGEST_HEAD = 16 * 1024 + 64 * 4 + 12;
+
+const NONE: readonly never[] = [];
+
+/** Behind its length in 32 bits. */
+function long(out: Out, bytes: Uint8Array): Out {
+  return out.word(bytes.length).raw(bytes);
+}
+
+function text(out: Out, text: string): Out {
+  const utf8 = encoded(text);
+  if (!utf8) throw new IdempError("MALFORMED", "a text for the core holds half of a surrogate pair");
+  return long(out, utf8);
+}
+
+function texts(out: Out, list: readonly string[]): Out {
+  out.short(list.length);
+  for (const each of list) text(out, each);
+  return out;
+}
+
+function pairs(out: Out, list: readonly Header[]): Out {
+  out.short(list.length);
+  for (const [name, value] of list) long(text(out, name), value);
+  return out;
+}
+
+/** What a rule answers. */
+function ruled(question: number, asked: Out, code: string): In {
+  const from = new In(ask(question, asked.done()));
+  if (from.flag()) return from;
+  throw new IdempError(code, latin1(from.rest()));
+}
 
 function utf8(question: unknown): Uint8Array {
   return encoded(JSON.stringify(question)) ?? NOTHING;

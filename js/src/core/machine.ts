@@ -1,5 +1,5 @@
 import type { Decision, InProgress, Peeked, Replay } from "../decision.js";
-import type { NewSlot, Swap, Swapped } from "../store.js";
+import type { NewSlot, SlotKey, Swap, Swapped } from "../store.js";
 import type { LeaseToken, Policy } from "../token.js";
 import { lies as putLies } from "./apply.js";
 import { ON_REPLY, POLICY, START, ask } from "./ask.js";
@@ -13,7 +13,11 @@ export interface Machine<D> {
   start(): Step<D>;
   onReply(reply: Swapped): Step<D>;
   readonly call: Call<D>;
+  readonly slot: FramedName;
 }
+
+/** Writes the name of a slot behind its length. */
+export type FramedName = (out: Out) => Out;
 
 /** The verb itself, for a store that drives it: see `Driven` of the Rust crate. */
 export interface Call<D> extends Bodies {
@@ -71,16 +75,15 @@ export const systemEntropy: Entropy = () => {
 const pool = new Uint8Array(1024);
 let drawn = pool.length;
 
-/** `slot` is the name of one, in bytes. */
 export function begin(
-  slot: Uint8Array,
+  slot: FramedName,
   fingerprint: Fingerprint,
   policy: CheckedPolicy,
   entropy = systemEntropy,
 ): Machine<Decision<Held>> {
   const owner = entropy();
   return machine(slot, entropy, {
-    write: (out) => out.byte(1).framed(slot).hex(fingerprint).raw(policy).raw(owner),
+    write: (out) => slot(out.byte(1)).hex(fingerprint).raw(policy).raw(owner),
     done(from, bodies): Decision<Held> {
       switch (from.byte()) {
         case 1:
@@ -103,7 +106,7 @@ export function begin(
 export function say(held: Held, verb: Verb, entropy = systemEntropy): Machine<LeaseReply> {
   const { token, published } = held;
   const own = "body" in verb ? verb.body : undefined;
-  return machine(new In(token).framed(), entropy, {
+  return machine((out) => out.framed(new In(token).framed()), entropy, {
     own,
     known: published ?? undefined,
     write(out) {
@@ -130,7 +133,7 @@ export function say(held: Held, verb: Verb, entropy = systemEntropy): Machine<Le
 
 /** Settles an unknown outcome: with it, or by vacating the slot. */
 export function resolve(
-  slot: Uint8Array,
+  slot: FramedName,
   outcome: Uint8Array | undefined,
   policy: CheckedPolicy,
   entropy = systemEntropy,
@@ -139,7 +142,7 @@ export function resolve(
   return machine(slot, entropy, {
     own: outcome,
     write(out) {
-      out.byte(3).framed(slot).byte(outcome !== undefined);
+      slot(out.byte(3)).byte(outcome !== undefined);
       if (outcome) out.byte(mark(outcome, OWN));
       return out.raw(policy).raw(owner);
     },
@@ -148,12 +151,12 @@ export function resolve(
 }
 
 export function peek(
-  slot: Uint8Array,
+  slot: FramedName,
   policy: CheckedPolicy,
   entropy = systemEntropy,
 ): Machine<Peeked<Held> | undefined> {
   return machine(slot, entropy, {
-    write: (out) => out.byte(4).framed(slot).raw(policy),
+    write: (out) => slot(out.byte(4)).raw(policy),
     done(from, bodies) {
       const state = STATES[from.byte() - 1];
       if (!state) return undefined;
@@ -186,6 +189,11 @@ export function policy(choice: PolicyChoice): CheckedPolicy {
     if (span !== undefined) out.number(span);
   }
   return ask(POLICY, out.done());
+}
+
+/** The name of a slot, in hex. */
+export function nameIn(slot: FramedName): SlotKey {
+  return toHex(slot(new Out()).done().subarray(2));
 }
 
 /** The policy as plain data. */
@@ -244,15 +252,11 @@ function mark(body: Uint8Array, as: number): number {
   return body.length === 0 ? 0 : as;
 }
 
-/** A call on its way: `name` is that of its slot, in bytes. */
-export function machine<D>(
-  name: Uint8Array,
-  entropy: Entropy,
-  call: Call<D>,
-): Machine<D> {
+/** A call on its way. */
+export function machine<D>(slot: FramedName, entropy: Entropy, call: Call<D>): Machine<D> {
   let lies: Uint8Array | undefined;
   let waiting: Uint8Array = NOTHING;
-  let slot: string | undefined;
+  let name: SlotKey | undefined;
   const step = (answer: Uint8Array): Step<D> => {
     const from = new In(answer);
     const bodies = { ...call, lies };
@@ -260,10 +264,11 @@ export function machine<D>(
     const expect = from.flag() ? { rev: from.hex(16) } : "vacant";
     const put = from.flag() ? readNewSlot(from, bodies) : "remove";
     waiting = from.rest();
-    return { ask: { slot: (slot ??= toHex(name)), expect, put } };
+    return { ask: { slot: (name ??= nameIn(slot)), expect, put } };
   };
   return {
     call,
+    slot,
     start: () => step(ask(START, call.write(new Out().raw(entropy())).done())),
     onReply(reply) {
       const out = new Out().raw(entropy()).number(reply.now);

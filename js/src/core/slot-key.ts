@@ -2,6 +2,7 @@ import { IdempError } from "../errors.js";
 import type { SlotKey } from "../store.js";
 import { NAME, ask } from "./ask.js";
 import { Out, encoded, toHex } from "./bytes.js";
+import type { FramedName } from "./machine.js";
 
 /** Who and what a key belongs to: 1 to 8 parts of 1 to 255 bytes. */
 export type Scope = readonly string[];
@@ -13,14 +14,14 @@ export type Scope = readonly string[];
  * character or half of a surrogate pair.
  */
 export function slotKey(scope: Scope, key: string): SlotKey {
-  const name = slotName(scope, key);
-  ask(NAME, name);
-  return toHex(name);
+  return checkedName(slotName(scope, key));
 }
 
-/** The name in bytes. The core refuses a wrong one wherever it reads it. */
-export function slotName(scope: Scope, key: string): Uint8Array {
-  return framed(scope).raw(short(key)).done();
+/** The name, in hex. @throws IdempError KEY_INVALID */
+export function checkedName(slot: FramedName): SlotKey {
+  const name = slot(new Out()).done().subarray(2);
+  ask(NAME, name);
+  return toHex(name);
 }
 
 /** What the names of all slots of a scope begin with: for {@link Store.forget}. */
@@ -28,15 +29,30 @@ export function scopePrefix(scope: Scope): SlotKey {
   return slotKey(scope, "k").slice(0, -2);
 }
 
-function framed(scope: Scope): Out {
-  const out = new Out().byte(Math.min(scope.length, 255));
-  for (const part of scope) out.framed(short(part));
-  return out;
+/** Writes the name. The core refuses a wrong one wherever it reads it. */
+export function slotName(scope: Scope, key: string): FramedName {
+  return (out) =>
+    out.behindLength(() => {
+      out.byte(Math.min(scope.length, 255));
+      // More of them than core takes are refused by their number.
+      for (let at = 0; at < scope.length && at < 9; at++) out.behindLength(() => put(out, scope[at]!));
+      put(out, key);
+    });
 }
 
 /** Cut where it is too long in either case. */
-function short(text: string): Uint8Array {
-  const utf8 = encoded(text);
-  if (utf8) return utf8.length > 256 ? utf8.subarray(0, 256) : utf8;
-  throw new IdempError("KEY_INVALID", "a key or a part of a scope is not well-formed Unicode");
+function put(out: Out, text: string): void {
+  const { length } = out;
+  // The most are short and plain.
+  for (let at = 0; at < text.length && at < 256; at++) {
+    const code = text.charCodeAt(at);
+    if (code > 127) {
+      out.length = length;
+      const utf8 = encoded(text);
+      if (!utf8) throw new IdempError("KEY_INVALID", "a key or a part of a scope is not well-formed Unicode");
+      out.raw(utf8.subarray(0, 256));
+      return;
+    }
+    out.byte(code);
+  }
 }

@@ -1,6 +1,5 @@
-import { NAME, ask } from "../core/ask.js";
-import { NOTHING, fromHex, toHex } from "../core/bytes.js";
 import { tokenIn, type Held, type LeaseReply, type Resolved, type Verb } from "../core/machine.js";
+import { NOTHING, fromHex } from "../core/bytes.js";
 import type { Decision } from "../decision.js";
 import { IdempError } from "../errors.js";
 import type { SlotKey } from "../store.js";
@@ -11,7 +10,7 @@ import type { EventHook, EventKind, EventOptions, IdempEvent } from "./event.js"
  * Sees a question from before it is asked to its end. `going` asks it, once; its end is passed on as it
  * is. `of` is the name of the slot, or the lease that speaks.
  */
-export type Watch = <D>(asked: Asked, of: Uint8Array | Held, going: () => D | Promise<D>) => Promise<D>;
+export type Watch = <D>(asked: Asked, of: SlotKey | Held, going: () => D | Promise<D>) => Promise<D>;
 
 export type Asked = "begin" | "resolve" | Verb;
 
@@ -32,11 +31,9 @@ export function watching({ onEvent, label, userPart = 0 }: EventOptions): Watch 
   }
   return async (asked, of, going) => {
     const step = typeof asked === "string" ? asked : asked.verb;
-    const token = of instanceof Uint8Array ? undefined : tokenIn(of);
-    // Nothing is told of a name that is none: it may hold what breaks a log.
-    if (of instanceof Uint8Array) ask(NAME, of);
+    const token = typeof of === "string" ? undefined : tokenIn(of);
     const at = Date.now();
-    const { user, key } = whose(token ? token.slot : toHex(of as Uint8Array), userPart);
+    const { user, key } = whose(token ? token.slot : (of as SlotKey), userPart);
     const tell = (event: Told, about?: Uint8Array, durationMs?: number) => {
       // Not spread into another object, which takes longer than all the rest.
       event.step = step;

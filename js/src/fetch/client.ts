@@ -89,8 +89,12 @@ export interface Client {
    * A work that sends with {@link Work.fetch} is sent again as the client's retry options say.
    * `T` has a JSON form: others get what `JSON.parse` makes of it.
    *
+   * Work that calls `once` with its own intent would wait for itself. That is an error where it can be
+   * known: up to the first wait of the work, and wherever {@link Work.signal} is handed on.
+   *
    * @throws ConflictError where the intent is at work or done with another payload; OnceError
-   *   `SETTLED`, where what it waited for was settled or refused meanwhile: nothing was sent again;
+   *   `SETTLED`, where what it waited for was settled or refused meanwhile: nothing was sent again, or
+   *   `NESTED`, where it would wait for itself;
    *   StoreError, where nothing was sent; the signal's reason; whatever the work throws.
    */
   once<T>(
@@ -202,9 +206,19 @@ export function createClient(options: ClientOptions): Client {
 
     async once(intent, payload, work, { signal, expiry: own } = {}) {
       const it = intended(intent);
+      const above = calling + (callers.get(signal!) ?? "");
+      if (above.includes(it.id)) throw new OnceError("NESTED", false);
       const end = either(closing.signal, signal);
+      callers.set(end.signal, above + it.id);
       const carried = once(place, it, fingerprintOf(payload ?? null), {
-        work,
+        work(given) {
+          calling = above + it.id;
+          try {
+            return work(given);
+          } finally {
+            calling = "";
+          }
+        },
         signal: end.signal,
         expiry: own === undefined ? expiry : milliseconds(own),
         tell: (event) => tell(it, event),
@@ -214,6 +228,7 @@ export function createClient(options: ClientOptions): Client {
         return await carried;
       } finally {
         running.delete(carried);
+        callers.delete(end.signal);
         end.off();
       }
     },
@@ -308,3 +323,10 @@ export function createClient(options: ClientOptions): Client {
   };
   return client;
 }
+
+/** In whose work something is called that has not waited yet: the ids, digests that no other text holds.
+ *  No other work runs inside it, since that begins after a wait. */
+let calling = "";
+
+/** The same where the work hands on its signal. */
+const callers = new WeakMap<AbortSignal, string>();

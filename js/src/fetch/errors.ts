@@ -12,6 +12,7 @@ export type OnceErrorCode =
   | "BUSY"
   | "REFUSED"
   | "SETTLED"
+  | "NESTED"
   | "CLOSED";
 
 /** What the server answered, where an error comes from an answer. */
@@ -119,7 +120,8 @@ const MESSAGES: Record<OnceErrorCode, string> = {
   SERVER_FAILED: `the server failed${AGAIN}`,
   BUSY: `the server is busy and did nothing${AGAIN}`,
   REFUSED: "the server refused it and did nothing; mend it and call again",
-  WINDOW_OVER: `the server no longer knows the key${CHECK}`,
+  WINDOW_OVER: `the server may no longer know the key${CHECK}`,
   SETTLED: "it was settled, or refused, while this call waited for it; call again to start anew",
+  NESTED: "waits for the work that calls it; take another intent",
   CLOSED: "the client is closed",
 };

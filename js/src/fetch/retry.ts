@@ -64,5 +64,13 @@ export function wait(
   if (last.attempt >= rules.attempts || (last.asked ?? 0) > rules.patience) return undefined;
   const longest = Math.min(rules.cap, rules.base * 2 ** (last.attempt - 1));
   const delay = last.offline ? rules.cap : (last.asked ?? 0) + clock.random() * longest;
-  return clock.now() + delay - last.since < rules.window ? delay : undefined;
+  return inWindow(rules, clock, last.since, delay) ? delay : undefined;
+}
+
+/** Whether the server still knows, after `delay`, a key that was sent first at `since`. Of a clock that was
+ *  set back behind that nobody knows how much it tells of the key's age: so it does not, save for the
+ *  little by which clocks are put right all the time. */
+export function inWindow({ window }: RetryRules, clock: Clock, since: number, delay = 0): boolean {
+  const age = clock.now() - since;
+  return age > -window / 100 && age + delay < window;
 }

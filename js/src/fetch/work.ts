@@ -1,6 +1,6 @@
 import { either, type Clock } from "./clock.js";
 import { errorOf, NetworkError, UnknownOutcomeError } from "./errors.js";
-import type { RetryRules } from "./retry.js";
+import { inWindow, type RetryRules } from "./retry.js";
 import { KEY_HEADER, keyHeader, send, type Attempt } from "./send.js";
 import { isRefusal } from "./verdict.js";
 
@@ -12,7 +12,7 @@ export interface Work {
   readonly attempt: number;
   /** When the key was made, in milliseconds since the Unix epoch: nothing was sent before. */
   readonly since: number;
-  /** Aborts with the signal of the caller. */
+  /** Aborts with the signal of the caller. Hand it on to what the work asks for. */
   readonly signal: AbortSignal;
   /**
    * The platform's `fetch`, with the key in `Idempotency-Key` where the method is not safe, and sent
@@ -76,11 +76,11 @@ export function workFetch(how: {
   };
 }
 
-/** Nothing is sent with a key that the server no longer knows.
+/** Nothing is sent with a key that the server may no longer know.
  *
  *  @throws UnknownOutcomeError. */
 export function checkWindow(since: number, rules: RetryRules, clock: Clock): void {
-  if (clock.now() - since < rules.window) return;
+  if (inWindow(rules, clock, since)) return;
   throw new UnknownOutcomeError("WINDOW_OVER", false);
 }
 

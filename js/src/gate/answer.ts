@@ -52,10 +52,10 @@ export function other(asking: Asking, kind: keyof typeof OTHERS): Answer {
   const id = idOf(asking);
   const [type, body] =
     asking.profile === "default"
-      ? ["application/json", { code, details: {}, message, requestId: id }]
+      ? ["application/json", { code, message, requestId: id, details: {} }]
       : [
           "application/problem+json",
-          { code, detail: message, requestId: id, status, title, type: "about:blank" },
+          { type: "about:blank", title, status, detail: message, code, requestId: id },
         ];
   const headers = [
     ["content-type", type],

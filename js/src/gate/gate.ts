@@ -1,7 +1,6 @@
 import { fromLatin1 } from "../core/bytes.js";
 import { keyOfHeader } from "../core/http.js";
 import type { Fingerprint } from "../core/fingerprint.js";
-import { policyIn } from "../core/machine.js";
 import { slotKey, type Scope } from "../core/slot-key.js";
 import type { Decision } from "../decision.js";
 import { IdempError, StoreError } from "../errors.js";
@@ -69,7 +68,7 @@ export class Gate<R> {
     this.#idem = idem;
     this.#rules = rulesOf(options);
     this.#policy = options.policy;
-    this.#lease = policyIn(idem.policy(options.policy)).lease_ms;
+    this.#lease = idem.policy(options.policy).lease_ms;
     this.bodyLimit = this.#rules.bodyLimit;
     this.responseLimit = this.#rules.responseLimit;
     this.streamAfter = this.#rules.streamAfter;

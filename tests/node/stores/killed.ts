@@ -1,7 +1,7 @@
 /** What a test starts to kill it: begins, orders, finishes and commits, one step for each line it gets. */
 import { createInterface } from "node:readline";
 import { createIdempotency, fingerprintOf } from "idemp";
-import { postgresStore } from "idemp/postgres";
+import { postgresStore, within } from "idemp/postgres";
 import { CLIENTS } from "./postgres-clients.js";
 
 const [label, url, table] = process.argv.slice(2) as [keyof typeof CLIENTS, string, string];
@@ -16,7 +16,7 @@ async function reached(step: string): Promise<void> {
 }
 
 await connected.transaction(async (tx, run) => {
-  const inside = idem.withStore(store.withTransaction(tx));
+  const inside = within(idem, store.withTransaction(tx));
   const decision = await inside.begin(["tenant-1", "POST /orders"], "k", fingerprintOf({ item: "a bicycle" }));
   if (decision.type !== "miss") throw new Error(decision.type);
   await run(`INSERT INTO ${table}_orders VALUES (1)`);

@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type Idempotency, type Lease, StoreError, createIdempotency, fingerprintOf } from "idemp";
-import { PostgresFault, type PostgresStore, type PostgresStoreOptions, postgresStore } from "idemp/postgres";
+import { PostgresFault, type PostgresStore, type PostgresStoreOptions, postgresStore, within } from "idemp/postgres";
 import pg from "pg";
 import { type Servers, startServers } from "../servers.js";
 import { until } from "./asks.js";
@@ -51,7 +51,7 @@ class Shop {
   within<T>(work: (inside: Idempotency, order: () => Promise<void>) => Promise<T>, isolation?: string): Promise<T> {
     return this.connected.transaction(
       (tx, run) =>
-        work(this.idem.withStore(this.store.withTransaction(tx)), async () => {
+        work(within(this.idem, this.store.withTransaction(tx)), async () => {
           await run(`INSERT INTO ${this.table}_orders VALUES (1)`);
         }),
       isolation,
@@ -124,7 +124,7 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
         const first = shop.within(async (within) => {
           const lease = await shop.miss(key, within);
           duplicate = another.transaction(async (tx) => {
-            const decision = await shop.begin(key, shop.idem.withStore(shop.store.withTransaction(tx)));
+            const decision = await shop.begin(key, within(shop.idem, shop.store.withTransaction(tx)));
             if (decision.type === "miss") throw new RolledBack();
             return decision.type;
           }).catch((error: unknown) => (rolledBack(error) ? "miss" : Promise.reject(error)));
@@ -152,7 +152,7 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
         await another.transaction(async (tx, run) => {
           await run("SET LOCAL lock_timeout = '7s'");
           await run(`INSERT INTO ${shop.table}_orders VALUES (1)`);
-          const inside = duplicate.withStore(short.withTransaction(tx));
+          const inside = within(duplicate, short.withTransaction(tx));
           assert.equal((await shop.begin("k", inside)).type, "in-progress");
           // Nothing of the transaction is lost, and its settings are its own again.
           for (const [setting, value] of [["lock_timeout", "7s"], ["idemp.tenant", ""]]) {
@@ -206,7 +206,7 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
         assert.equal((await inside.resume(lease.token).finish(Buffer.from("outcome"))).type, "ended");
         // Until the commit nobody sees it.
         assert.equal((await another.transaction(async (tx) =>
-          (await shop.idem.withStore(shop.store.withTransaction(tx)).peek(SCOPE, "k"))?.state)), "in-progress");
+          (await within(shop.idem, shop.store.withTransaction(tx)).peek(SCOPE, "k"))?.state)), "in-progress");
       });
       assert.equal((await shop.begin("k")).type, "hit");
       const short = createIdempotency({ store: shop.store, lease: "1ms" });
@@ -223,7 +223,7 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
         const failed = another.transaction(async (tx, run) => {
           await run("SELECT 1 AS one"); // takes the snapshot
           await (await shop.miss(level)).finish(Buffer.from("outcome"));
-          const inside = shop.idem.withStore(shop.store.withTransaction(tx));
+          const inside = within(shop.idem, shop.store.withTransaction(tx));
           const error = await shop.begin(level, inside).then(() => assert.fail("it was told"), (error: unknown) => error);
           // What is asked after an error has the same error.
           await assert.rejects(shop.begin("another", inside), (again) => again === error);

@@ -5,12 +5,13 @@ use crate::invocation::{Invocation, Tally};
 use crate::{node, package, workspace};
 
 /// Folders with a `tsconfig.json`.
-const TYPED: [&str; 5] = [
+const TYPED: [&str; 6] = [
     "js",
     "tests/browser",
     "tests/node",
     "tests/packaging",
     "examples/analysis-page",
+    "examples/express-video-tasks",
 ];
 
 pub(super) fn check(tally: &mut Tally) -> Result<String, Trouble> {

@@ -113,14 +113,14 @@ pub(crate) const ALL: &[Step] = &[
     },
     Step {
         name: "postgres",
-        about: "the PostgreSQL store against a server of its own, and the faults it survives",
+        about: "the PostgreSQL store against a server of its own, the faults it survives, and HTTP on it",
         nightly: false,
         mend: "see `failures:` above",
         run: stores::postgres,
     },
     Step {
         name: "redis",
-        about: "the Redis store against servers of its own, and the faults it survives",
+        about: "the Redis store against servers of its own, the faults it survives, and HTTP on it",
         nightly: false,
         mend: "see `failures:` above",
         run: stores::redis,
@@ -264,7 +264,7 @@ fn all_tests(tally: &mut Tally) -> Result<String, Trouble> {
     let others = stores::WITH_STEPS_OF_THEIR_OWN
         .iter()
         .fold(all, |others, name| others.arg("--exclude").arg(*name));
-    count_all(&[others, stores::by_url()], tally)
+    count_all(&[others, stores::by_url(), stores::http_cases()], tally)
 }
 
 fn doctests(tally: &mut Tally) -> Result<String, Trouble> {

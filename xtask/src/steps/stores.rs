@@ -6,12 +6,13 @@ use crate::servers::{POSTGRES, Place, REDIS, Server};
 use crate::workspace;
 
 /// Their tests need a server, or much time: the step for all others leaves them out.
-pub(super) const WITH_STEPS_OF_THEIR_OWN: [&str; 5] = [
+pub(super) const WITH_STEPS_OF_THEIR_OWN: [&str; 6] = [
     "idemp-postgres",
     "idemp-redis",
     "idemp-stores",
     "idemp-servers",
     "idemp-chaos",
+    "idemp-http-cases",
 ];
 
 /// What a program of tests is named after that needs one.
@@ -47,13 +48,23 @@ pub(super) fn by_url() -> Invocation {
         .arg("url")
 }
 
-/// The store's own tests, those of its server, its URL and its faults.
+/// The HTTP cases, on the stores that are no server's.
+pub(super) fn http_cases() -> Invocation {
+    let names = workspace::programs("tests/http-cases/tests").into_iter();
+    let cases = cargo_test(false).arg("-pidemp-http-cases");
+    names
+        .filter(|name| !needs_server(name))
+        .fold(cases, |tests, name| tests.arg("--test").arg(name))
+}
+
+/// The store's own tests, those of its server, its URL, its faults, and the HTTP cases on it.
 fn with(server: &str, (variable, found): Place, longer: bool) -> Vec<Invocation> {
     let own = cargo_test(longer).arg(format!("-pidemp-{server}"));
     let faults = [
         "-pidemp-servers",
         "-pidemp-stores",
         "-pidemp-chaos",
+        "-pidemp-http-cases",
         "--test",
     ]
     .into_iter()
@@ -104,10 +115,15 @@ mod tests {
         for name in workspace::programs("tests/servers/tests") {
             assert!(needs_server(&name), "{name}.rs names no server");
         }
-        let line = without_server(false).to_string();
-        for name in workspace::programs("tests/chaos/tests") {
-            let here = line.contains(&format!("--test {name} "));
-            assert!(here != needs_server(&name), "{name}: {line}");
+        for (folder, tests) in [
+            ("tests/chaos/tests", without_server(false)),
+            ("tests/http-cases/tests", http_cases()),
+        ] {
+            let line = format!("{tests} ");
+            for name in workspace::programs(folder) {
+                let here = line.contains(&format!("--test {name} "));
+                assert!(here != needs_server(&name), "{name}: {line}");
+            }
         }
     }
 }

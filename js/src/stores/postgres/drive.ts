@@ -21,7 +21,8 @@ const IN_PROGRESS = Uint8Array.of(4, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 export async function drive<D>(call: Call<D>, swap: (swap: Swap) => Promise<Swapped>, again: boolean): Promise<D> {
   const said = new In(call.write(new Out()).done());
   const begins = said.byte() === BEGIN;
-  const asking = machine(said.framed(), systemEntropy, call);
+  const slot = said.framed();
+  const asking = machine((out) => out.framed(slot), systemEntropy, call);
   let asks = again ? 2 : 1;
   for (let step = asking.start(); ; ) {
     if ("done" in step) return step.done;

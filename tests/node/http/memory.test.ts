@@ -1,0 +1,7 @@
+/** The HTTP cases on the memory store. */
+import { memoryStore } from "idemp/memory";
+import { runAll, runAlone } from "./run.js";
+
+const store = memoryStore();
+runAll(() => store);
+runAlone(memoryStore);
