@@ -59,6 +59,19 @@ function stream() {
   return { body, controller, send: (text: string) => controller.enqueue(Buffer.from(text)), cancelled: () => cancelled };
 }
 
+test("a request that cannot be made anew is an error that leaves its key and its place free", async () => {
+  class Relative extends Request {
+    override get url() {
+      return "/tasks";
+    }
+  }
+  const { call, once, runs } = rig(counted, { maxOwners: 1 });
+  const init = () => ({ method: "POST", headers: JSON_KEY, body: "{}" });
+  await assert.rejects(call(new Relative("http://localhost/", init())), TypeError);
+  await once.idle();
+  assert.equal(runs(), 0);
+});
+
 suite("a response that is not what it says", () => {
   test("is no response of this runtime: its error is told, and its place and its lease are free", async () => {
     const foreign = { status: 201, headers: new Headers(), body: "a body of another library" } as unknown as Response;
