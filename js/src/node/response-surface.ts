@@ -31,6 +31,7 @@ export type Captured = ServerResponse & { [SURFACE]?: Surface; _header?: string 
  * `tells` says whether the response knows by its own fields that its head was given.
  */
 export function stand(surface: Surface, res: Captured, tells: boolean): void {
+  if (res[SURFACE]) return standInside(surface, res, tells);
   res[SURFACE] = surface;
   res.write = write as Captured["write"];
   res.end = end as Captured["end"];
@@ -41,6 +42,32 @@ export function stand(surface: Surface, res: Captured, tells: boolean): void {
   res.emit = emit;
   Object.defineProperty(res, "writableEnded", WRITABLE_ENDED);
   if (!tells) Object.defineProperty(res, "headersSent", HEADERS_SENT);
+}
+
+/** The same inside of another one, to which its own functions are those outside. */
+function standInside(surface: Surface, res: Captured, tells: boolean): void {
+  const { writableEnded, headersSent } = outside(res);
+  const own = {
+    write: surface.write.bind(surface),
+    end: (...given: Parameters<Surface["end"]>) => (surface.end(...given), res),
+    writeHead: (...given: Parameters<Surface["writeHead"]>) => (surface.writeHead(...given), res),
+    flushHeaders: surface.flushHeaders.bind(surface),
+    addTrailers: surface.addTrailers.bind(surface),
+    destroy: (error?: Error) => (surface.destroy(error), res),
+    emit: (event: string | symbol, ...args: unknown[]) => surface.emit(event, args),
+  };
+  Object.assign(res, own);
+  Object.defineProperty(res, "writableEnded", { configurable: true, get: () => surface.endedHere() || writableEnded() });
+  if (!tells) Object.defineProperty(res, "headersSent", { configurable: true, get: () => surface.begunHere() || headersSent() });
+}
+
+/** What the response tells without the one that is put inside. */
+function outside(res: Captured): Record<"writableEnded" | "headersSent", () => boolean> {
+  const told = (name: "writableEnded" | "headersSent") => {
+    const get = Object.getOwnPropertyDescriptor(res, name)?.get;
+    return () => (get ? get.call(res) : Reflect.get(Object.getPrototypeOf(res) as object, name, res)) as boolean;
+  };
+  return { writableEnded: told("writableEnded"), headersSent: told("headersSent") };
 }
 
 /** Whether nobody has put a function of its own before this `writeHead`. */
