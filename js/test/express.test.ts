@@ -74,6 +74,18 @@ onEachVersion(({ express, rig, twice, replays }) => {
       assert.equal((await replays(t, (_, res) => void res.send())).text, "");
     });
 
+    test("bytes beyond ASCII in a header are the same on a replay, whatever the body is", async (t) => {
+      for (const body of ["plain", "grüße", "ü".repeat(20_000), Buffer.from("bytes")]) {
+        const { first, again } = await twice(t, (_, res) => {
+          res.setHeader("Link", "</caf\u00e9>; rel=next");
+          res.end(body);
+        });
+        assert.equal(again.replayed, true);
+        assert.equal(first.headers.link, "</caf\u00e9>; rel=next");
+        assert.deepEqual([again.headers.link, again.body], [first.headers.link, first.body]);
+      }
+    });
+
     test("204 and 304 without a body, whatever is written", async (t) => {
       assert.equal((await replays(t, (_, res) => void res.status(204).end())).status, 204);
       const written = await replays(t, (_, res) => {
