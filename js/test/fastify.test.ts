@@ -298,6 +298,26 @@ suite("a client that goes away does not stop the handler", () => {
   });
 });
 
+test("a body that breaks off claims nothing, and nothing is run", async (t) => {
+  const { app, scoped, listening, store } = await rig(t);
+  await app.register(idempotency, scoped);
+  let runs = 0;
+  app.post("/", async () => ++runs);
+  const server = await listening();
+  const socket = await server.dial();
+  const arrived = once(app.server, "request") as Promise<[IncomingMessage]>;
+  socket.write("POST / HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nhalf");
+  const [request] = await arrived;
+  const closed = signal();
+  request.on("close", () => closed.happen());
+  socket.destroy();
+  await closed.happened;
+  request.destroy();
+  const whole = { key: "k", body: "1234567890", headers: { "content-type": "text/plain" } };
+  assert.equal((await server.ask(whole)).text, "1");
+  assert.equal(store.asked.filter(({ expect }) => expect === "vacant").length, 1);
+});
+
 suite("where it stands", () => {
   test("behind hooks that are registered before, and before those that come after: a retry passes a rate limit", async (t) => {
     const { app, scoped, listening } = await rig(t, {

@@ -9,18 +9,36 @@ import { applicationOf } from "./response-surface.js";
  * already, and the handler executes something else than what was asked for.
  */
 export function keepReadable(req: IncomingMessage): void {
-  if (kept.has(req)) return;
+  const state = keep(req);
+  if (state.reading) state.reading = undefined;
+}
+
+/** Until {@link keepReadable}, whoever reads it is told where its client goes away. */
+export function tellBroken(req: IncomingMessage, reading: Reading): void {
+  keep(req).reading = reading;
+}
+
+/** Whoever reads the body of a request. */
+export interface Reading {
+  end(why: "broken"): void;
+}
+
+function keep(req: IncomingMessage): Kept {
+  let state = kept.get(req);
+  if (state) return state;
   const application = Object.hasOwn(req, "destroy") ? undefined : applicationOf(req);
   if (application) {
     if (!grounds.has(application)) {
       grounds.set(application, (application as IncomingMessage).destroy);
       Object.defineProperty(application, "destroy", { value: destroyOver(application), writable: true, configurable: true });
     }
-    kept.set(req, {});
+    state = { destroy: undefined, gone: undefined, reading: undefined };
   } else {
-    kept.set(req, { destroy: req.destroy });
+    state = { destroy: req.destroy, gone: undefined, reading: undefined };
     req.destroy = destroy;
   }
+  kept.set(req, state);
+  return state;
 }
 
 /** What was kept from the request is told. */
@@ -44,8 +62,9 @@ export function unclosed(socket: Socket): Socket {
 
 interface Kept {
   /** Of the request, where it does not stand on the prototype of an application. */
-  readonly destroy?: IncomingMessage["destroy"];
-  gone?: Error;
+  readonly destroy: IncomingMessage["destroy"] | undefined;
+  gone: Error | undefined;
+  reading: Reading | undefined;
 }
 
 const kept = new WeakMap<IncomingMessage, Kept>();
@@ -56,15 +75,22 @@ const grounds = new WeakMap<object, IncomingMessage["destroy"]>();
 function destroyOver(application?: object) {
   return function destroy(this: IncomingMessage, error?: Error): IncomingMessage {
     const state = kept.get(this);
-    // This is how the server tells of it. Anybody else means what it says.
-    if (state && (error as NodeJS.ErrnoException | undefined)?.code === "ECONNRESET" && !this.readableEnded) {
-      state.gone = error as Error;
+    const outer = application ? grounds.get(application) : state?.destroy;
+    if (state?.reading) {
+      state.reading.end("broken");
+      letGo(this);
+    } else if (state && isDisconnect(error) && !this.readableEnded) {
+      state.gone = error;
       if (Object.hasOwn(this, "socket")) this.socket = unclosed(this.socket);
       return this;
     }
-    const outer = application ? grounds.get(application) : state?.destroy;
     return (outer as IncomingMessage["destroy"]).call(this, error);
   };
 }
 
 const destroy = destroyOver() as IncomingMessage["destroy"];
+
+/** This is how the server tells of it. Anybody else means what it says. */
+function isDisconnect(error: NodeJS.ErrnoException | undefined): error is Error {
+  return error?.code === "ECONNRESET";
+}
