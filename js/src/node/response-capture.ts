@@ -1,11 +1,12 @@
 /** A response, held back until what became of it is stored. */
-import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
+import { ServerResponse, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
 import type { Answer } from "../gate/answer.js";
 import type { Owner } from "../gate/owner.js";
 import { Pieces } from "../gate/pieces.js";
 import { LONGEST_TIMER } from "../span.js";
 import { bodyless, bufferOf, coded, linesOf, owned, restoreHeaders, send, setAll } from "./answer.js";
 import { keepReadable, letGo, unclosed } from "./disconnect.js";
+import { headIsHere, stand, type Callback, type Captured, type Surface } from "./response-surface.js";
 
 /** What is held back at most. */
 export interface CaptureLimits {
@@ -34,10 +35,6 @@ export function capture(req: IncomingMessage, res: ServerResponse, owner: Owner,
   new Capture(req, res as Captured, owner, limits);
 }
 
-const CAPTURE = Symbol("idemp.capture");
-type Captured = ServerResponse & { [CAPTURE]: Capture; _header?: string | null; _closed?: boolean };
-type Callback = (error?: Error | null) => void;
-
 const enum Mode {
   /** Nothing was answered yet. */
   Open,
@@ -51,7 +48,7 @@ const enum Mode {
   Discarding,
 }
 
-class Capture {
+class Capture implements Surface {
   private mode: Mode = Mode.Open;
   private readonly pieces = new Pieces();
   /** The only piece as it was given, where it was text: that goes out in one with the head. */
@@ -98,19 +95,8 @@ class Capture {
     this.outerDestroy = res.destroy;
     this.outerEmit = res.emit;
     this.outerHeaders = res.getHeaders();
-    res[CAPTURE] = this;
-    // Functions that are shared by all responses. On the response itself, since a framework may give it
-    // another prototype further in (a mounted application of Express does).
-    res.write = write as ServerResponse["write"];
-    res.end = end as Captured["end"];
-    res.writeHead = writeHead as Captured["writeHead"];
-    res.flushHeaders = flushHeaders;
-    res.addTrailers = addTrailers;
-    res.destroy = destroy;
-    res.emit = emit;
-    Object.defineProperty(res, "writableEnded", WRITABLE_ENDED);
     this.fields = Object.hasOwn(res, "_header");
-    if (!this.fields) Object.defineProperty(res, "headersSent", HEADERS_SENT);
+    stand(this, res, this.fields);
     keepReadable(req);
     if (res.destroyed) this.hideClose();
   }
@@ -187,7 +173,7 @@ class Capture {
   writeHead(status: number, reason?: unknown, headers?: unknown): void {
     const { res } = this;
     if (this.mode === Mode.Passing) {
-      (this.outerWriteHead as typeof writeHead).call(res, status, reason, headers);
+      (this.outerWriteHead as (...head: unknown[]) => unknown).call(res, status, reason, headers);
       return;
     }
     if (this.mode !== Mode.Open) {
@@ -243,7 +229,7 @@ class Capture {
   private begin(): void {
     if (this.mode !== Mode.Open) return;
     const { res } = this;
-    if (res.writeHead !== (writeHead as unknown)) {
+    if (!headIsHere(res)) {
       // Somebody between here and the handler wants to see the head before it goes.
       res.writeHead(res.statusCode);
       if ((this.mode as Mode) !== Mode.Open) return;
@@ -337,10 +323,13 @@ class Capture {
     if (this.reason !== undefined) res.statusMessage = this.reason;
     const body = this.pieces.bytes();
     if (this.ended && !this.trailers) {
-      // A text goes out in one piece with the head.
-      if (this.text !== undefined) this.outerEnd.call(res, this.text, this.encoding ?? "utf8", this.onEnd);
-      else if (body.length > 0) this.outerEnd.call(res, bufferOf(body), "utf8", this.onEnd);
-      else this.outerEnd.call(res, undefined, "utf8", this.onEnd);
+      // A text goes out in one piece with the head, which takes less than two of them.
+      const { outerEnd } = this;
+      if (this.text !== undefined) outerEnd.call(res, this.text, this.encoding ?? "utf8", this.onEnd);
+      else if (body.length > 0 && body.length <= AS_TEXT && outerEnd === ServerResponse.prototype.end) {
+        outerEnd.call(res, bufferOf(body).toString("latin1"), "latin1", this.onEnd);
+      } else if (body.length > 0) outerEnd.call(res, bufferOf(body), "utf8", this.onEnd);
+      else outerEnd.call(res, undefined, "utf8", this.onEnd);
     } else {
       let more = true;
       if (body.length > 0) more = this.outerWrite.call(res, bufferOf(body), "utf8");
@@ -391,55 +380,11 @@ class Capture {
   }
 }
 
+/** Bytes. */
+const AS_TEXT = 16 * 1024;
+
 function checked(status: number): number {
   const code = status | 0;
   if (code >= 100 && code <= 999) return code;
   throw coded(RangeError, "ERR_HTTP_INVALID_STATUS_CODE", `Invalid status code: ${status}`);
 }
-
-// What stands on a response, the same functions on each.
-
-function write(this: Captured, chunk: unknown, encoding?: BufferEncoding | Callback, callback?: Callback): boolean {
-  return this[CAPTURE].write(chunk, encoding, callback);
-}
-
-function end(this: Captured, chunk?: unknown, encoding?: BufferEncoding | (() => void), callback?: () => void): Captured {
-  this[CAPTURE].end(chunk, encoding, callback);
-  return this;
-}
-
-function writeHead(this: Captured, status: number, reason?: unknown, headers?: unknown): Captured {
-  this[CAPTURE].writeHead(status, reason, headers);
-  return this;
-}
-
-function flushHeaders(this: Captured): void {
-  this[CAPTURE].flushHeaders();
-}
-
-function addTrailers(this: Captured, trailers: Parameters<ServerResponse["addTrailers"]>[0]): void {
-  this[CAPTURE].addTrailers(trailers);
-}
-
-function destroy(this: Captured, error?: Error): Captured {
-  this[CAPTURE].destroy(error);
-  return this;
-}
-
-function emit(this: Captured, event: string | symbol, ...args: unknown[]): boolean {
-  return this[CAPTURE].emit(event, args);
-}
-
-const WRITABLE_ENDED = {
-  configurable: true,
-  get(this: Captured) {
-    return this[CAPTURE].endedHere() || Reflect.get(Object.getPrototypeOf(this) as object, "writableEnded", this);
-  },
-};
-
-const HEADERS_SENT = {
-  configurable: true,
-  get(this: Captured) {
-    return this[CAPTURE].begunHere() || Reflect.get(Object.getPrototypeOf(this) as object, "headersSent", this);
-  },
-};
