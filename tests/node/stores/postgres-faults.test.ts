@@ -48,7 +48,7 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
 
     test("of 200 callers on two clients one executes, and the others are told that it does, or has", async () => {
       const connected = await Promise.all([0, 1].map(() => connect(servers.url("postgres"))));
-      const idems = connected.map(({ client }) => createIdempotency({ store: postgresStore(client) }));
+      const idems = connected.map(({ client }) => createIdempotency({ store: postgresStore(client, { timeout: "30s" }) }));
       for (let round = 0; round < 2; round++) {
         const key = fresh();
         const callers = Array.from({ length: 200 }, async (_, caller) => {
