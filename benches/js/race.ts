@@ -60,5 +60,15 @@ export async function heats(contenders: Record<string, Heat>, rounds = 15, warm 
   return Object.fromEntries(Object.entries(times).map(([name, all]) => [name, medians(all)]));
 }
 
+/** Heats in columns, the reference first, and each against it: how many times its time is the other's. */
+export function heatTable(medians: Record<string, Record<string, number>>, unit: (time: number, what: string) => string): string {
+  const [[, reference]] = Object.entries(medians) as [[string, Record<string, number>]];
+  const columns = Object.keys(reference);
+  const row = (name: string, cells: string[]) => name.padEnd(44) + cells.map((cell) => cell.padStart(24)).join("");
+  const cell = (time: number, what: string) => `${unit(time, what)} ${(reference[what]! / time).toFixed(2)} times`;
+  const rows = Object.entries(medians).map(([name, times]) => row(name, columns.map((what) => cell(times[what]!, what))));
+  return [row("", columns), ...rows].join("\n");
+}
+
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;

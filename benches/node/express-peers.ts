@@ -3,7 +3,7 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { heats, type Heat } from "../js/race.js";
+import { heatTable, heats, type Heat } from "../js/race.js";
 import { send } from "./load.js";
 import { versioned } from "./peers.js";
 import { BODY } from "./request.js";
@@ -61,7 +61,7 @@ async function contender(name: string): Promise<Heat> {
     const all = requests();
     const first = await round(all);
     const replay = await round(all);
-    return { first: first.rate, cpu: first.cpu, replay: replay.rate, "cpu of a replay": replay.cpu };
+    return { first: first.rate, "cpu of a first": first.cpu, replay: replay.rate, "cpu of a replay": replay.cpu };
   };
 }
 
@@ -70,16 +70,9 @@ try {
   for (const [name, label] of Object.entries(apps)) contenders[label] = await contender(name);
   const medians = await heats(contenders, 21);
   const bare = medians[apps.bare]!;
-  const columns = Object.keys(bare);
-  console.log("".padEnd(44) + columns.map((column) => column.padStart(26)).join(""));
-  for (const [name, times] of Object.entries(medians)) {
-    const cells = columns.map((column) => {
-      const time = times[column]!;
-      const told = column.startsWith("cpu") ? `${(time * 1000).toFixed(1)} µs` : `${(1000 / time).toFixed(0)}/s`;
-      return `${told} ${(bare[column]! / time).toFixed(2)} times`;
-    });
-    console.log(name.padEnd(44) + cells.map((cell) => cell.padStart(26)).join(""));
-  }
+  const unit = (time: number, what: string) =>
+    what.startsWith("cpu") ? `${(time * 1000).toFixed(1)} µs` : `${(1000 / time).toFixed(0)}/s`;
+  console.log(heatTable(medians, unit));
   const ratio = bare["first"]! / medians[apps.idemp]!["first"]!;
   console.log(`with idemp ${ratio.toFixed(2)} times the rate without   asked: 0.85`);
   console.log("* with its store in memory replaced by a map: its own is searched from end to end");

@@ -69,6 +69,7 @@ async function shift(test: TestContext, store: string): Promise<void> {
   const harm = async () => {
     while (going()) {
       await sleep(chance.below(1500));
+      crew.check();
       crew.kill();
     }
   };
