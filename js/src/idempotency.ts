@@ -174,11 +174,6 @@ export class Idempotency {
     throw refusal("in-progress");
   }
 
-  /** The same on another store: the same records inside a transaction of the caller's. */
-  withStore(store: Store): Idempotency {
-    return new Idempotency({ ...this.options, store }, this.watch);
-  }
-
   private lease(held: machine.Held, asked: Stopwatch): Lease {
     return new Lease(held, asked, (held, verb) => this.ask(verb, machine.say(held, verb), held));
   }

@@ -3,7 +3,7 @@
 
 use crate::invocation::Invocation;
 use crate::steps::{Trouble, or_get};
-use crate::{chromium, package, screen, toolchain, workspace};
+use crate::{addon, chromium, package, screen, toolchain, workspace};
 
 /// The programs in `benches/js`, and whether they need a browser.
 const IN_JAVASCRIPT: [(&str, bool); 3] = [
@@ -48,6 +48,7 @@ fn prepare(wanted: &[String]) -> Result<(), Trouble> {
         .peekable();
     if wanted_in_javascript.peek().is_some() {
         package::build()?;
+        addon::build()?;
     }
     if wanted_in_javascript.any(|(_, browser)| *browser) {
         or_get(chromium::prepare().map(drop), chromium::GET)?;

@@ -2,7 +2,7 @@
 
 use crate::servers::{self, Server};
 use crate::toolchain::{self, Oldest, WASM};
-use crate::{chromium, node, screen, workspace};
+use crate::{addon, chromium, node, screen, workspace};
 
 pub(crate) fn main(_: &[String]) -> Result<(), String> {
     let promised = workspace::rust_version()?;
@@ -58,6 +58,12 @@ pub(crate) fn main(_: &[String]) -> Result<(), String> {
             needed_for: "the npm package",
             found: node::here(),
             get: node::GET.to_string(),
+        },
+        Finding {
+            tool: "zig".to_string(),
+            needed_for: "the addon for other machines (cargo xtask node --all)",
+            found: addon::zig_here(),
+            get: addon::GET_ZIG.to_string(),
         },
         Finding {
             tool: "chromium".to_string(),

@@ -1,5 +1,6 @@
 //! The contributors' index: `cargo xtask` lists what there is, `cargo xtask NAME` runs it.
 
+mod addon;
 mod apt;
 mod bench;
 mod chromium;
@@ -46,6 +47,12 @@ const INDEX: &[Entry] = &[
         arguments: "",
         about: "the npm package, built into js/dist, with core as WebAssembly",
         run: package::main,
+    },
+    Entry {
+        name: "node",
+        arguments: "[--all]",
+        about: "the addon of Node for this machine and its npm package; --all for every target that can be built for here",
+        run: addon::main,
     },
     Entry {
         name: "bench",

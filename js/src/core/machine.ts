@@ -252,7 +252,7 @@ function mark(body: Uint8Array, as: number): number {
   return body.length === 0 ? 0 : as;
 }
 
-/** A call on its way: `slot` is the name of one, in bytes. */
+/** A call on its way. */
 export function machine<D>(slot: FramedName, entropy: Entropy, call: Call<D>): Machine<D> {
   let lies: Uint8Array | undefined;
   let waiting: Uint8Array = NOTHING;

@@ -55,8 +55,9 @@ export interface Idempotent extends RequestHandler {
  * {@link ExpressOptions.parsed}.
  *
  * An error of the handler goes to the error handler of the application, and the status of its answer
- * says what becomes of the key: 5xx free it for the same payload (`statuses.thrown` is refused). An error after the answer has begun
- * closes the connection, as Express does it, and retries are told that the outcome is unknown.
+ * says what becomes of the key: 5xx free it for the same payload (`statuses.thrown` is refused). An error
+ * after the answer has begun closes the connection, as Express does it, and retries are told that the
+ * outcome is unknown.
  *
  * A client that goes away does not stop the handler; `close` is emitted on the response when its answer
  * is stored. What never answers holds its key until the lease reaches its ceiling.

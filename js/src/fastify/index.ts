@@ -51,9 +51,9 @@ export type IdempotencyPluginOptions = GateOptions<FastifyRequest> & {
  * `reply.hijack()` are stored like anything else.
  *
  * An error of the handler goes to the error handler, and the status of its answer says what becomes of the
- * key: 5xx free it for the same payload (`statuses.thrown` is refused). A client that goes away does not stop the handler; `close` is
- * emitted on the response when its answer is stored. What never answers holds its key until the lease
- * reaches its ceiling. `app.close()` waits for what is executed.
+ * key: 5xx free it for the same payload (`statuses.thrown` is refused). A client that goes away does not
+ * stop the handler; `close` is emitted on the response when its answer is stored. What never answers holds
+ * its key until the lease reaches its ceiling. `app.close()` waits for what is executed.
  *
  * @throws IdempError OPTIONS_INVALID, SPAN_INVALID, STATUS_TABLE_INVALID or POLICY_INVALID, when it or a
  * route is registered.

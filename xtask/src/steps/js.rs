@@ -2,7 +2,7 @@
 
 use super::{Trouble, count, or_get};
 use crate::invocation::{Invocation, Tally};
-use crate::{node, package, workspace};
+use crate::{addon, node, package, workspace};
 
 /// Folders with a `tsconfig.json`.
 const TYPED: [&str; 6] = [
@@ -24,11 +24,12 @@ pub(super) fn check(tally: &mut Tally) -> Result<String, Trouble> {
     count(&tests_of("js/test", &[])?, tally)
 }
 
-/// What every test in JavaScript wants: Node, the packages of the lock file, and ours.
+/// What every test in JavaScript wants: Node, the packages of the lock file, ours, and its addon.
 pub(super) fn prepare() -> Result<(), Trouble> {
     or_get(node::prepare(), node::GET)?;
     or_get(node::prepare_packages(), node::GET_PACKAGES)?;
-    package::build()
+    package::build()?;
+    addon::build()
 }
 
 /// Every test below a folder. They are named one by one: the oldest Node knows no patterns.

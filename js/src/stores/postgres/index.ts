@@ -12,6 +12,7 @@ import { migrate } from "./migrate.js";
 import { checked, type Options, type PostgresStoreOptions } from "./options.js";
 
 export { PostgresFault } from "./fault.js";
+export { within } from "./within.js";
 export type { PgClient, PgPool, PostgresClient, PostgresJs, PostgresTransaction } from "./client.js";
 export type { PostgresStoreOptions } from "./options.js";
 
@@ -24,7 +25,7 @@ export interface PostgresStore extends Store {
    *
    * ```ts
    * await sql.begin(async (tx) => {
-   *   const inside = idem.withStore(store.withTransaction(tx));
+   *   const inside = within(idem, store.withTransaction(tx));
    *   const decision = await inside.begin(["tenant-7"], key, fingerprint);
    *   if (decision.type !== "miss") return decision;
    *   await tx`INSERT INTO orders (item) VALUES ('a bicycle')`;

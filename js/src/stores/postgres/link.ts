@@ -119,7 +119,18 @@ function unheard(): void {}
 
 function pgClient(client: Client): Link {
   const inside = on(client);
-  return { one: inside.one, transaction: (work) => framed(inside, work) };
+  // Its one connection is asked in turn: pg is to queue nothing from its version 9 on.
+  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = <T>(limit: number, work: () => Promise<T>): Promise<T> => {
+    const before = last;
+    const done = inTime(limit, before).then(work);
+    last = done.catch(() => undefined);
+    return done;
+  };
+  return {
+    one: (statement, parameters, limit) => inTurn(limit, () => inside.one(statement, parameters, limit)),
+    transaction: (work) => inTurn(MIGRATES_WITHIN, () => framed(inside, work)),
+  };
 }
 
 async function framed(inside: Inside, work: (inside: Inside) => Promise<void>): Promise<void> {
