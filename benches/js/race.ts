@@ -1,6 +1,3 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
-
 /** Contenders in turn, so that a slow moment of the machine is everybody's; medians. */
 export function race(contenders: Record<string, () => unknown>, rounds = 21, budget = 20): Record<string, number> {
   const times: Record<string, number[]> = {};
@@ -43,13 +40,12 @@ export function table(medians: Record<string, number>, unit: (time: number) => s
 /** What one contender took in one heat, in milliseconds, by what was measured. */
 export type Heat = () => Promise<Record<string, number>>;
 
-/** Heats of asynchronous contenders in turn, each timing itself, what it leaves behind collected before
- *  the next; medians by contender and by what was measured. The first heats are not counted. */
+/** Heats of asynchronous contenders in turn, each timing itself; medians by contender and by what was
+ *  measured. The first heats are not counted. */
 export async function heats(contenders: Record<string, Heat>, rounds = 15, warm = 3): Promise<Record<string, Record<string, number>>> {
   const times: Record<string, Record<string, number[]>> = {};
   for (let round = -warm; round < rounds; round++) {
     for (const [name, heat] of Object.entries(contenders)) {
-      collectGarbage();
       const measured = await heat();
       if (round < 0) continue;
       for (const [what, time] of Object.entries(measured)) ((times[name] ??= {})[what] ??= []).push(time);
@@ -60,5 +56,12 @@ export async function heats(contenders: Record<string, Heat>, rounds = 15, warm 
   return Object.fromEntries(Object.entries(times).map(([name, all]) => [name, medians(all)]));
 }
 
-setFlagsFromString("--expose-gc");
-const collectGarbage = runInNewContext("gc") as () => void;
+/** Heats in columns, the reference first, and each against it: how many times its time is the other's. */
+export function heatTable(medians: Record<string, Record<string, number>>, unit: (time: number, what: string) => string): string {
+  const [[, reference]] = Object.entries(medians) as [[string, Record<string, number>]];
+  const columns = Object.keys(reference);
+  const row = (name: string, cells: string[]) => name.padEnd(44) + cells.map((cell) => cell.padStart(24)).join("");
+  const cell = (time: number, what: string) => `${unit(time, what)} ${(reference[what]! / time).toFixed(2)} times`;
+  const rows = Object.entries(medians).map(([name, times]) => row(name, columns.map((what) => cell(times[what]!, what))));
+  return [row("", columns), ...rows].join("\n");
+}

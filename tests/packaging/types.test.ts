@@ -57,7 +57,41 @@ for (const [module, moduleResolution] of [
   }
 }
 
-  for (const name of ["react", "@types/react", "csstype", "hono", "@opentelemetry/api"]) await consumer.borrow(name);
+test("the example of events in the README compiles", async () => {
+  const readme = await readFile(join(ROOT, "js/README.md"), "utf8");
+  const example = /^## Events.*?```ts\n(.*?)```/ms.exec(readme)?.[1];
+  assert.ok(example);
+  await consumer.write("events.mts", `${example}\ndeclare function alarm(code: string): void;\nexport { idem };`);
+  const config = await consumer.write(
+    "tsconfig.events.json",
+    JSON.stringify({
+      compilerOptions: { module: "node16", target: "es2022", lib: ["es2022", "dom"], strict: true, types: [], noEmit: true },
+      files: ["events.mts"],
+    }),
+  );
+  await ran("typescript/bin/tsc", ["--project", config]);
+});
+
+test("what the README shows of a service compiles", async () => {
+  const readme = await readFile(join(ROOT, "js/README.md"), "utf8");
+  const section = /## In a service[^]*?(?=\n## )/.exec(readme)?.[0] ?? "";
+  const blocks = [...section.matchAll(/```ts\n([^]*?)```/g)].map(([, block]) => block);
+  assert.ok(blocks.length >= 3);
+  const [common, ...each] = blocks as [string, ...string[]];
+  const given = `
+    import type { Hono } from "hono";
+    declare const app: Hono<{ Variables: { user: { id: string } } }>;
+    declare function userOf(request: Request): Promise<string>;
+    declare function create(order: unknown, fence?: bigint): Promise<{ id: string }>;
+  `;
+  const files = await Promise.all(
+    each.map(async (block, at) => {
+      await consumer.write(`readme-${at}.mts`, given + common + block);
+      return `readme-${at}.mts`;
+    }),
+  );
+  const compilerOptions = { module: "node16", target: "es2022", lib: ["es2022", "dom", "dom.iterable"], strict: true, types: [], noEmit: true };
+  const config = await consumer.write("tsconfig.readme.json", JSON.stringify({ compilerOptions, files }));
   await ran("typescript/bin/tsc", ["--project", config]);
 });
 
@@ -91,10 +125,15 @@ const CONSUMER = `
   import { memoryStore } from "idemp/memory";
   import { singleTabLocalStorage } from "idemp/local-storage";
   import { indexedDbStore } from "idemp/indexeddb";
+  import { redisStore, type RedisClient } from "idemp/redis";
+  import { postgresStore, within, type PostgresClient, type PostgresTransaction } from "idemp/postgres";
   import { createClient, type Client } from "idemp/fetch";
   import { useOnce } from "idemp/react";
   import * as testing from "idemp/testing";
-  for (const name of ["react", "@types/react", "csstype", "hono", "@opentelemetry/api"]) await consumer.borrow(name);
+  import { Hono } from "hono";
+  import { idempotent as onRoutes } from "idemp/hono";
+  import { executionOf, idempotent, UNAUTHENTICATED } from "idemp/web";
+  import type { IdempEvent } from "idemp/events";
 
   export async function decide(idem: Idempotency): Promise<string> {
     const decision: Decision = await idem.begin(["acme"], "key", fingerprintOf({ a: 1 }));
@@ -118,6 +157,10 @@ const CONSUMER = `
   }
 
   export const stores: Store[] = [memoryStore(), singleTabLocalStorage(), indexedDbStore()];
+  // None of the clients is installed here.
+  export const onServers = (redis: RedisClient, postgres: PostgresClient): Store[] => [redisStore(redis), postgresStore(postgres)];
+  export const inside = (idem: Idempotency, postgres: PostgresClient, tx: PostgresTransaction): Idempotency =>
+    within(idem, postgresStore(postgres).withTransaction(tx));
   export const made: Idempotency[] = [createIdempotency, slim.createIdempotency, csp.createIdempotency].map(
     (create) => create({ store: memoryStore(), retention: "24h" }),
   );

@@ -252,7 +252,8 @@ function mark(body: Uint8Array, as: number): number {
   return body.length === 0 ? 0 : as;
 }
 
-function machine<D>(slot: FramedName, entropy: Entropy, call: Call<D>): Machine<D> {
+/** A call on its way. */
+export function machine<D>(slot: FramedName, entropy: Entropy, call: Call<D>): Machine<D> {
   let lies: Uint8Array | undefined;
   let waiting: Uint8Array = NOTHING;
   let name: SlotKey | undefined;

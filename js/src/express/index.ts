@@ -1,6 +1,6 @@
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 import type { Idempotency } from "../idempotency.js";
-import { Gate, type Execution, type GateOptions } from "../gate/index.js";
+import { Gate, byStatus, type Execution, type GateOptions } from "../gate/index.js";
 import { Exchange } from "../node/admission.js";
 
 export { UNAUTHENTICATED, type Execution } from "../gate/index.js";
@@ -55,8 +55,9 @@ export interface Idempotent extends RequestHandler {
  * {@link ExpressOptions.parsed}.
  *
  * An error of the handler goes to the error handler of the application, and the status of its answer
- * says what becomes of the key: 5xx free it for the same payload. An error after the answer has begun
- * closes the connection, as Express does it, and retries are told that the outcome is unknown.
+ * says what becomes of the key: 5xx free it for the same payload (`statuses.thrown` is refused). An error
+ * after the answer has begun closes the connection, as Express does it, and retries are told that the
+ * outcome is unknown.
  *
  * A client that goes away does not stop the handler; `close` is emitted on the response when its answer
  * is stored. What never answers holds its key until the lease reaches its ceiling.
@@ -64,7 +65,7 @@ export interface Idempotent extends RequestHandler {
  * @throws IdempError OPTIONS_INVALID, SPAN_INVALID, STATUS_TABLE_INVALID or POLICY_INVALID.
  */
 export function idempotent(idem: Idempotency, options: ExpressOptions): Idempotent {
-  const gate = new Gate<Request>(idem, options);
+  const gate = new Gate<Request>(idem, byStatus(options));
   const parsed = options.parsed ?? false;
   const handler: RequestHandler = (req, res, next) => new ExpressExchange(gate, req, res, next, parsed).admit();
   return Object.assign(handler, { idle: () => gate.idle() });

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from "fastify";
 import { IdempError } from "../errors.js";
-import { Gate, type Entered, type Execution, type GateOptions, type GateSettings, type ScopeOf } from "../gate/index.js";
+import { Gate, byStatus, type Entered, type Execution, type GateOptions, type GateSettings, type ScopeOf } from "../gate/index.js";
 import type { Idempotency } from "../idempotency.js";
 import { Exchange } from "../node/admission.js";
 
@@ -51,9 +51,9 @@ export type IdempotencyPluginOptions = GateOptions<FastifyRequest> & {
  * `reply.hijack()` are stored like anything else.
  *
  * An error of the handler goes to the error handler, and the status of its answer says what becomes of the
- * key: 5xx free it for the same payload. A client that goes away does not stop the handler; `close` is
- * emitted on the response when its answer is stored. What never answers holds its key until the lease
- * reaches its ceiling. `app.close()` waits for what is executed.
+ * key: 5xx free it for the same payload (`statuses.thrown` is refused). A client that goes away does not
+ * stop the handler; `close` is emitted on the response when its answer is stored. What never answers holds
+ * its key until the lease reaches its ceiling. `app.close()` waits for what is executed.
  *
  * @throws IdempError OPTIONS_INVALID, SPAN_INVALID, STATUS_TABLE_INVALID or POLICY_INVALID, when it or a
  * route is registered.
@@ -79,7 +79,7 @@ function install(app: FastifyInstance, options: IdempotencyPluginOptions): void 
   if (!HOOKS.includes(hook)) {
     throw new IdempError("OPTIONS_INVALID", `\`hook\` is one of ${HOOKS.join(", ")}`);
   }
-  const usual = new Gate<FastifyRequest>(idem, defaults as GateOptions<FastifyRequest>);
+  const usual = new Gate<FastifyRequest>(idem, byStatus(defaults as GateOptions<FastifyRequest>));
   const gates = new Map<RouteOptions, Gate<FastifyRequest>>();
   const gateFor = (own: RouteOptions | false | undefined): Gate<FastifyRequest> | undefined => {
     if (own === undefined) return usual;
@@ -87,7 +87,7 @@ function install(app: FastifyInstance, options: IdempotencyPluginOptions): void 
     let gate = gates.get(own);
     if (!gate) {
       const whose = own.scope ? { ...defaults, unscoped: undefined } : defaults;
-      gate = new Gate(idem, { ...whose, ...own } as GateOptions<FastifyRequest>);
+      gate = new Gate(idem, byStatus({ ...whose, ...own } as GateOptions<FastifyRequest>));
       gates.set(own, gate);
     }
     return gate;

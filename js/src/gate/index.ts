@@ -4,6 +4,7 @@ export { Execution } from "./execution.js";
 export { Gate, type Admitted, type Entered, type Entry, type Unread } from "./gate.js";
 export {
   UNAUTHENTICATED,
+  byStatus,
   type Awaitable,
   type GateOptions,
   type GateSettings,

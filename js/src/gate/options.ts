@@ -123,6 +123,19 @@ export function rulesOf<R>(options: GateOptions<R>): Rules<R> {
   };
 }
 
+/**
+ * The same options, where an error handler of the application answers for a handler that threw: then the
+ * status of that answer says what becomes of the key.
+ *
+ * @throws IdempError OPTIONS_INVALID where they have another rule for it, which could not be kept.
+ */
+export function byStatus<O extends { readonly statuses?: StatusTable }>(options: O): O {
+  if (options.statuses?.thrown === undefined) return options;
+  throw invalid(
+    "`statuses.thrown` says nothing here, where the error handler of the application answers: name the status of its answer, such as 500, in `statuses.statuses`",
+  );
+}
+
 function methodsOf(names: readonly string[]): ReadonlySet<string> {
   const methods = names.map((name) => {
     if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(name)) throw invalid("a name in `methods` is not a method");

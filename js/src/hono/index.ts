@@ -37,14 +37,15 @@ export interface HonoIdempotent extends MiddlewareHandler {
  * refuse a retry, and inside of `cors`, `compress` and `logger`. A request without a key, or with another
  * method than POST and PATCH, passes untouched.
  *
- * An error counts as the response that `onError` makes of it. `c.req.raw` is a request of its own, whose
- * `signal` never aborts: a client that goes away does not stop the handler, whose outcome is stored and is
- * what the retry gets.
+ * An error counts as the response that `onError` makes of it, unless `statuses.thrown` has a rule for it.
+ * `c.req.raw` is a request of its own, whose `signal` never aborts: a client that goes away does not stop
+ * the handler, whose outcome is stored and is what the retry gets.
  *
  * @throws IdempError OPTIONS_INVALID, SPAN_INVALID, STATUS_TABLE_INVALID or POLICY_INVALID, with what to do.
  */
 export function idempotent<E extends Env = any>(idem: Idempotency, options: HonoOptions<E>): HonoIdempotent { // eslint-disable-line
   const gate = new Gate<Context>(idem, options as GateOptions<Context>);
+  const thrown = options.statuses?.thrown !== undefined;
 
   async function keyed(entry: Entry, c: Context, next: Next): Promise<void> {
     const { raw } = c.req;
@@ -66,8 +67,8 @@ export function idempotent<E extends Env = any>(idem: Idempotency, options: Hono
       await owner.settle({ type: "thrown" });
       throw error;
     }
-    // Hono says so itself.
-    if (!c.finalized) return void (await owner.settle({ type: "thrown" }));
+    // Hono says itself that there is no answer. An error has one; where there is a rule for errors, it counts.
+    if (!c.finalized || (c.error && thrown)) return void (await owner.settle({ type: "thrown" }));
     const concluding = await concluded(gate as Gate<never>, owner, c.res);
     if ("instead" in concluding) replaced(c, responseOf(concluding.instead, around(c.res.headers)));
     else if (concluding.own !== c.res) replaced(c, concluding.own);

@@ -2,7 +2,8 @@
 import type { IncomingMessage } from "node:http";
 import type { Unread } from "../gate/gate.js";
 import { Pieces } from "../gate/pieces.js";
-import { keepReadable } from "./disconnect.js";
+import { keepReadable, tellBroken } from "./disconnect.js";
+import { applicationOf } from "./response-surface.js";
 
 /**
  * The body, of at most `limit` bytes. Whoever reads the request afterwards finds it untouched: the
@@ -29,11 +30,14 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Uint8Arra
     return first;
   }
   return new Promise((resolve) => {
-    const tee = new Tee(req as Teed, limit, resolve);
+    const tee = new Tee(req, limit, told, resolve);
     if (first.length > 0) tee.pieces.push(first);
-    // The messages of HTTP/1 come by themselves; those of HTTP/2, and of a test without a network, are
-    // asked for.
-    if (!("_consumed" in req)) req.read(0);
+    // The messages of HTTP/1 come by themselves until they fill their buffer, and are destroyed where
+    // their client goes away. Those of HTTP/2, and of a test without a network, are asked for.
+    const asks = !("_consumed" in req);
+    if (asks) req.on("close", () => tee.end("broken"));
+    if (req.readableLength >= req.readableHighWaterMark) req._read(0);
+    else if (asks) req.read(0);
   });
 }
 
@@ -44,24 +48,42 @@ export function drain(req: IncomingMessage): void {
 }
 
 const NOTHING = new Uint8Array();
-const TEE = Symbol("idemp.tee");
 
 interface State {
+  readonly length: number;
   readonly ended: boolean;
   dataEmitted?: boolean;
+  /** A list in Node 20, from 22 on an array whose first members may be gone. */
+  readonly buffer?: readonly Buffer[] | { readonly head: Piece | null };
+  readonly bufferIndex?: number;
+}
+interface Piece {
+  readonly data: Buffer;
+  readonly next: Piece | null;
 }
 type Inner = IncomingMessage & { readonly _readableState: State };
-type Teed = Inner & { [TEE]?: Tee };
 
 /** What came before anybody asked; it stays where it is. */
 function buffered(req: IncomingMessage, state: State): Uint8Array {
-  if (req.readableLength === 0) return NOTHING;
+  const { length } = state;
+  if (length === 0) return NOTHING;
+  const pieces = new Pieces();
+  const { buffer } = state;
+  if (buffer && "head" in buffer) {
+    for (let piece = buffer.head; piece; piece = piece.next) pieces.push(piece.data);
+  } else if (buffer) {
+    for (let at = state.bufferIndex ?? 0; at < buffer.length; at++) pieces.push(buffer[at] as Buffer);
+  }
+  return pieces.length === length ? pieces.bytes() : taken(req, state);
+}
+
+/** The same, where the stream keeps it in a way of its own. */
+function taken(req: IncomingMessage, state: State): Uint8Array {
   // Those who listen are to hear it once, when it flows.
   const { emit } = req;
-  const heard = req.listenerCount("data") > 0;
-  if (heard) req.emit = () => false;
+  req.emit = () => false;
   const first = req.read() as Buffer;
-  if (heard) req.emit = emit;
+  req.emit = emit;
   req.unshift(first);
   // For those who ask whether somebody has read it: nobody has.
   state.dataEmitted = false;
@@ -71,45 +93,57 @@ function buffered(req: IncomingMessage, state: State): Uint8Array {
 /** Listens at the mouth of a stream: what is pushed into its buffer is noted, and goes on. */
 class Tee {
   readonly pieces = new Pieces();
-  readonly goesOn: Teed["push"];
   private reading = true;
-  private readonly broken = () => this.done(this.req, "broken");
 
   constructor(
-    private readonly req: Teed,
+    private readonly req: IncomingMessage,
     private readonly limit: number,
+    /** The length that the head tells, or NaN. */
+    private readonly told: number,
     private readonly resolve: (body: Uint8Array | Unread) => void,
   ) {
-    this.goesOn = req.push;
-    req[TEE] = this;
-    req.push = push;
-    req.on("close", this.broken);
+    tees.set(req, this);
+    tellBroken(req, this);
+    listen(req);
   }
 
   /** Whether to have more, whatever the buffer of the stream was made for. */
   take(chunk: unknown, encoding: BufferEncoding | undefined): boolean {
     if (!this.reading) return false;
     if (chunk === null) {
-      keepReadable(this.req);
-      this.done(this.req, this.pieces.bytes());
+      // A client that went away may look like the end.
+      const whole = !this.req.aborted && !(this.told >= 0 && this.told !== this.pieces.length);
+      this.end(whole ? this.pieces.bytes() : "broken");
     } else {
       const piece = typeof chunk === "string" ? Buffer.from(chunk, encoding) : (chunk as Uint8Array);
-      if (piece.length > this.limit - this.pieces.length) this.done(this.req, "too-large");
+      if (piece.length > this.limit - this.pieces.length) this.end("too-large");
       else this.pieces.push(piece);
     }
     return this.reading;
   }
 
-  private done(req: Teed, body: Uint8Array | Unread): void {
+  end(body: Uint8Array | Unread): void {
+    if (!this.reading) return;
     this.reading = false;
-    req.removeListener("close", this.broken);
+    if (body !== "broken") keepReadable(this.req);
     this.resolve(body);
   }
 }
 
-/** In the place of `req.push`. */
-function push(this: Teed, chunk: unknown, encoding?: BufferEncoding): boolean {
-  const tee = this[TEE] as Tee;
-  const wanted = tee.take(chunk, encoding);
-  return tee.goesOn.call(this, chunk, encoding) || wanted;
+const tees = new WeakMap<IncomingMessage, Tee>();
+type Push = (this: IncomingMessage, chunk: unknown, encoding?: BufferEncoding) => boolean;
+/** The `push` that was there before: of a request, or of the prototype of an application. */
+const grounds = new WeakMap<object, Push>();
+
+/** See {@link applicationOf} for where. */
+function listen(req: IncomingMessage): void {
+  const at = applicationOf(req) ?? req;
+  if (grounds.has(at)) return;
+  const ground = (at as IncomingMessage).push as Push;
+  grounds.set(at, ground);
+  const value: Push = function push(chunk, encoding) {
+    const wanted = tees.get(this)?.take(chunk, encoding);
+    return ground.call(this, chunk, encoding) || wanted === true;
+  };
+  Object.defineProperty(at, "push", { value, writable: true, configurable: true });
 }

@@ -6,6 +6,7 @@ import { Pieces } from "../gate/pieces.js";
 import { LONGEST_TIMER } from "../span.js";
 import { bodyless, bufferOf, coded, linesOf, owned, restoreHeaders, send, setAll } from "./answer.js";
 import { keepReadable, letGo, unclosed } from "./disconnect.js";
+import { stand, type Callback, type Captured, type Functions, type Standing, type Surface } from "./response-surface.js";
 
 /** What is held back at most. */
 export interface CaptureLimits {
@@ -34,10 +35,6 @@ export function capture(req: IncomingMessage, res: ServerResponse, owner: Owner,
   new Capture(req, res as Captured, owner, limits);
 }
 
-const CAPTURE = Symbol("idemp.capture");
-type Captured = ServerResponse & { [CAPTURE]: Capture; _header?: string | null; _closed?: boolean };
-type Callback = (error?: Error | null) => void;
-
 const enum Mode {
   /** Nothing was answered yet. */
   Open,
@@ -51,7 +48,7 @@ const enum Mode {
   Discarding,
 }
 
-class Capture {
+class Capture implements Surface {
   private mode: Mode = Mode.Open;
   private readonly pieces = new Pieces();
   /** The only piece as it was given, where it was text: that goes out in one with the head. */
@@ -73,14 +70,7 @@ class Capture {
   /** Made by `node:http` for HTTP/1, whose responses keep these as fields of their own. */
   private readonly fields: boolean;
 
-  // What stands in the response's place of each of these, from outside of here.
-  private readonly outerWrite: ServerResponse["write"];
-  private readonly outerEnd: ServerResponse["end"];
-  private readonly outerWriteHead: ServerResponse["writeHead"];
-  private readonly outerFlushHeaders: ServerResponse["flushHeaders"];
-  private readonly outerAddTrailers: ServerResponse["addTrailers"];
-  private readonly outerDestroy: ServerResponse["destroy"];
-  private readonly outerEmit: ServerResponse["emit"];
+  private readonly standing: Standing;
   /** The headers of whoever stands outside. */
   private readonly outerHeaders: OutgoingHttpHeaders;
 
@@ -90,29 +80,19 @@ class Capture {
     private readonly owner: Owner,
     private readonly limits: CaptureLimits,
   ) {
-    this.outerWrite = res.write;
-    this.outerEnd = res.end;
-    this.outerWriteHead = res.writeHead;
-    this.outerFlushHeaders = res.flushHeaders;
-    this.outerAddTrailers = res.addTrailers;
-    this.outerDestroy = res.destroy;
-    this.outerEmit = res.emit;
     this.outerHeaders = res.getHeaders();
-    res[CAPTURE] = this;
-    // Functions that are shared by all responses. On the response itself, since a framework may give it
-    // another prototype further in (a mounted application of Express does).
-    res.write = write as ServerResponse["write"];
-    res.end = end as Captured["end"];
-    res.writeHead = writeHead as Captured["writeHead"];
-    res.flushHeaders = flushHeaders;
-    res.addTrailers = addTrailers;
-    res.destroy = destroy;
-    res.emit = emit;
-    Object.defineProperty(res, "writableEnded", WRITABLE_ENDED);
     this.fields = Object.hasOwn(res, "_header");
-    if (!this.fields) Object.defineProperty(res, "headersSent", HEADERS_SENT);
+    this.standing = stand(this, res, this.fields);
     keepReadable(req);
     if (res.destroyed) this.hideClose();
+  }
+
+  takes(): boolean {
+    return this.mode !== Mode.Passing;
+  }
+
+  private get outer(): Functions {
+    return this.standing.outer;
   }
 
   private holds(): boolean {
@@ -130,9 +110,6 @@ class Capture {
   }
 
   write(chunk: unknown, encoding?: BufferEncoding | Callback, callback?: Callback): boolean {
-    if (this.mode === Mode.Passing) {
-      return this.outerWrite.call(this.res, chunk, encoding as BufferEncoding, callback);
-    }
     if (typeof encoding === "function") [callback, encoding] = [encoding, undefined];
     if (chunk === null) throw coded(TypeError, "ERR_STREAM_NULL_VALUES", "May not write null values to stream");
     const piece = owned(chunk, encoding);
@@ -157,10 +134,6 @@ class Capture {
   }
 
   end(chunk?: unknown, encoding?: BufferEncoding | (() => void), callback?: () => void): void {
-    if (this.mode === Mode.Passing) {
-      this.outerEnd.call(this.res, chunk, encoding as BufferEncoding, callback);
-      return;
-    }
     if (typeof chunk === "function") [callback, chunk, encoding] = [chunk as () => void, undefined, undefined];
     else if (typeof encoding === "function") [callback, encoding] = [encoding, undefined];
     // As the response itself takes it: what is falsy is nothing.
@@ -186,10 +159,6 @@ class Capture {
 
   writeHead(status: number, reason?: unknown, headers?: unknown): void {
     const { res } = this;
-    if (this.mode === Mode.Passing) {
-      (this.outerWriteHead as typeof writeHead).call(res, status, reason, headers);
-      return;
-    }
     if (this.mode !== Mode.Open) {
       throw coded(Error, "ERR_HTTP_HEADERS_SENT", "Cannot write headers after they are sent to the client");
     }
@@ -202,7 +171,6 @@ class Capture {
   }
 
   flushHeaders(): void {
-    if (this.mode === Mode.Passing) return this.outerFlushHeaders.call(this.res);
     this.begin();
     this.flushed = true;
     if (this.mode === Mode.Held) this.wait();
@@ -210,16 +178,16 @@ class Capture {
 
   addTrailers(trailers: Parameters<ServerResponse["addTrailers"]>[0]): void {
     this.trailers = true;
-    this.outerAddTrailers.call(this.res, trailers);
+    this.outer.addTrailers.call(this.res, trailers);
   }
 
   destroy(error?: Error): void {
     if (this.holds() && !this.ended) this.breakOff();
-    this.outerDestroy.call(this.res, error);
+    this.outer.destroy.call(this.res, error);
   }
 
   emit(event: string | symbol, args: unknown[]): boolean {
-    if (event !== "close" || !this.holds()) return this.outerEmit.call(this.res, event, ...args);
+    if (event !== "close" || !this.holds()) return this.outer.emit.call(this.res, event, ...args);
     this.hideClose();
     return false;
   }
@@ -243,7 +211,7 @@ class Capture {
   private begin(): void {
     if (this.mode !== Mode.Open) return;
     const { res } = this;
-    if (res.writeHead !== (writeHead as unknown)) {
+    if (res.writeHead !== this.standing.writeHead) {
       // Somebody between here and the handler wants to see the head before it goes.
       res.writeHead(res.statusCode);
       if ((this.mode as Mode) !== Mode.Open) return;
@@ -332,20 +300,21 @@ class Capture {
   };
 
   private letOut(): void {
-    const { res } = this;
+    const { res, outer } = this;
     res.statusCode = this.status;
     if (this.reason !== undefined) res.statusMessage = this.reason;
     const body = this.pieces.bytes();
     if (this.ended && !this.trailers) {
       // A text goes out in one piece with the head.
-      if (this.text !== undefined) this.outerEnd.call(res, this.text, this.encoding ?? "utf8", this.onEnd);
-      else if (body.length > 0) this.outerEnd.call(res, bufferOf(body), "utf8", this.onEnd);
-      else this.outerEnd.call(res, undefined, "utf8", this.onEnd);
+      const { end } = outer;
+      if (this.text !== undefined) end.call(res, this.text, this.encoding ?? "utf8", this.onEnd);
+      else if (body.length > 0) end.call(res, bufferOf(body), "utf8", this.onEnd);
+      else end.call(res, undefined, "utf8", this.onEnd);
     } else {
       let more = true;
-      if (body.length > 0) more = this.outerWrite.call(res, bufferOf(body), "utf8");
-      else if (this.flushed) this.outerFlushHeaders.call(res);
-      if (this.ended) this.outerEnd.call(res, undefined, "utf8", this.onEnd);
+      if (body.length > 0) more = outer.write.call(res, bufferOf(body), "utf8");
+      else if (this.flushed) outer.flushHeaders.call(res);
+      if (this.ended) outer.end.call(res, undefined, "utf8", this.onEnd);
       else if (this.waitsForDrain && more) process.nextTick(() => res.emit("drain"));
     }
     if (this.callbacks) for (const callback of this.callbacks) process.nextTick(callback);
@@ -356,7 +325,7 @@ class Capture {
     const { res } = this;
     restoreHeaders(res, this.outerHeaders);
     res.statusMessage = undefined as unknown as string;
-    send(answer, res, this.outerEnd);
+    send(answer, res, this.outer.end);
     if (this.callbacks) for (const callback of this.callbacks) process.nextTick(callback);
     if (this.onEnd) res.once("finish", this.onEnd);
     if (this.ended) return;
@@ -370,7 +339,7 @@ class Capture {
     if (!this.gone) return;
     this.showClosed();
     this.gone = false;
-    this.outerEmit.call(this.res, "close");
+    this.outer.emit.call(this.res, "close");
   }
 
   private showClosed(): void {
@@ -396,50 +365,3 @@ function checked(status: number): number {
   if (code >= 100 && code <= 999) return code;
   throw coded(RangeError, "ERR_HTTP_INVALID_STATUS_CODE", `Invalid status code: ${status}`);
 }
-
-// What stands on a response, the same functions on each.
-
-function write(this: Captured, chunk: unknown, encoding?: BufferEncoding | Callback, callback?: Callback): boolean {
-  return this[CAPTURE].write(chunk, encoding, callback);
-}
-
-function end(this: Captured, chunk?: unknown, encoding?: BufferEncoding | (() => void), callback?: () => void): Captured {
-  this[CAPTURE].end(chunk, encoding, callback);
-  return this;
-}
-
-function writeHead(this: Captured, status: number, reason?: unknown, headers?: unknown): Captured {
-  this[CAPTURE].writeHead(status, reason, headers);
-  return this;
-}
-
-function flushHeaders(this: Captured): void {
-  this[CAPTURE].flushHeaders();
-}
-
-function addTrailers(this: Captured, trailers: Parameters<ServerResponse["addTrailers"]>[0]): void {
-  this[CAPTURE].addTrailers(trailers);
-}
-
-function destroy(this: Captured, error?: Error): Captured {
-  this[CAPTURE].destroy(error);
-  return this;
-}
-
-function emit(this: Captured, event: string | symbol, ...args: unknown[]): boolean {
-  return this[CAPTURE].emit(event, args);
-}
-
-const WRITABLE_ENDED = {
-  configurable: true,
-  get(this: Captured) {
-    return this[CAPTURE].endedHere() || Reflect.get(Object.getPrototypeOf(this) as object, "writableEnded", this);
-  },
-};
-
-const HEADERS_SENT = {
-  configurable: true,
-  get(this: Captured) {
-    return this[CAPTURE].begunHere() || Reflect.get(Object.getPrototypeOf(this) as object, "headersSent", this);
-  },
-};

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import axios from "axios";
-import axiosRetry, { retryAfter } from "axios-retry";
+import axiosRetry from "axios-retry";
 import type { Sale } from "./shop.js";
 import { PATIENCE, RETRIES, spree } from "./spree.js";
 
@@ -19,7 +19,7 @@ test("what `axios` creates is created once, whatever becomes of the replies", as
       retries: RETRIES,
       // An error with a good status is an answer whose body broke off.
       retryCondition: ({ response }) => !response || response.status < 400 || again.has(response.status),
-      retryDelay: (_, error) => retryAfter(error) || 20,
+      retryDelay: (count, error) => axiosRetry.exponentialDelay(Math.min(count, 2), error, 10),
       shouldResetTimeout: true,
     });
     return async (order) => (await client.post<Sale>("orders", { order })).data.id;

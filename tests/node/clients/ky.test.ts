@@ -14,7 +14,7 @@ test("what `ky` creates is created once, whatever becomes of the replies", async
         limit: RETRIES,
         methods: ["post"],
         statusCodes: [409, 429, 502, 503, 504], // 409: the first one is still at work
-        afterStatusCodes: [409, 429, 503],
+        afterStatusCodes: [409, 429, 503], // with `Retry-After`
         backoffLimit: 50,
         retryOnTimeout: true,
       },

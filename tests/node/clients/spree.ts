@@ -11,14 +11,14 @@ export type Order = (order: string) => Promise<string>;
 /** How many things each client orders. */
 const ORDERS = NIGHTLY ? 5000 : 400;
 /** How many at the same time. */
-const AT_ONCE = 40;
+const AT_ONCE = 20;
 /** So many of 1 replies are lost. */
 const ODDS = 0.4;
 
 /** How long a client waits for an answer, in milliseconds. Silence is one of the losses. */
-export const PATIENCE = 300;
-/** How often a client asks again at most: of 400 orders none loses so many replies in a row. */
-export const RETRIES = 30;
+export const PATIENCE = 1000;
+/** How often a client asks again at most: nobody loses so many replies in a row. */
+export const RETRIES = 60;
 
 /** Each order is sold once, and its client ends with what it was sold; replies are lost in these ways. */
 export async function spree(

@@ -20,6 +20,7 @@ export class Crew {
   private readonly ready = new Set<Worker>();
   private readonly all = new Set<Worker>();
   private over = false;
+  private readonly fallen = new AbortController();
 
   private constructor(
     readonly port: number,
@@ -32,7 +33,8 @@ export class Crew {
     const exec = fileURLToPath(new URL("worker.ts", import.meta.url));
     cluster.setupPrimary({ exec, execArgv: ["--import", "tsx"] });
     const crew = new Crew(await freePort(), work, dice);
-    await Promise.all(Array.from({ length: size }, () => once(crew.hire(), "listening")));
+    const { signal } = crew.fallen;
+    await Promise.all(Array.from({ length: size }, () => once(crew.hire(), "listening", { signal })));
     return crew;
   }
 
@@ -42,6 +44,11 @@ export class Crew {
     if (ready.length < 2) return;
     this.kills++;
     ready[this.dice.below(ready.length)]?.process.kill("SIGKILL");
+  }
+
+  /** @throws where a worker ended that nobody has killed: what it said is above. */
+  check(): void {
+    this.fallen.signal.throwIfAborted();
   }
 
   /** Ends them all. */
@@ -67,10 +74,12 @@ export class Crew {
     });
     this.all.add(worker);
     worker.on("listening", () => this.ready.add(worker));
-    worker.on("exit", () => {
+    worker.on("exit", (code: number | null) => {
       this.all.delete(worker);
       this.ready.delete(worker);
-      if (this.over) return;
+      // Who is killed has no code. Who ends by itself is broken, and so would be the next one.
+      if (code !== null) this.fallen.abort(new Error(`a worker ended with ${code}`));
+      if (this.over || code !== null) return;
       this.deaths++;
       this.hire();
     });

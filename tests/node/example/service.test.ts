@@ -186,6 +186,23 @@ test("a client that goes away does not stop its task: the retry is a replay", as
   assert.equal((await list()).json["count"], 1);
 });
 
+test("the log tells the story in the known lines, and never the key", async () => {
+  const user = "793ccc64-5717-4562-b3fc-2c963f66afa6";
+  const own = await Service.start(place("log"), { IDEMPOTENCY_TTL_HOURS: "48" });
+  const first = await own.send({ path: ORDERS, user, key: "final-1769660861-8d3f", body: ORDER });
+  await own.send({ path: ORDERS, user, key: "final-1769660861-8d3f", body: ORDER });
+  const other = '{"prompt":"a","duration":1}';
+  await own.send({ path: ORDERS, user, key: "final-1769660861-8d3f", body: other });
+  assert.equal(await own.program.stop(), 0);
+  const task = String(first.json["task_id"]);
+  const line = (word: string, rest = "") => `[IDEMP] ${word} user=793ccc64... key=final-17...${rest}`;
+  assert.deepEqual(own.program.log, [
+    ...[line("CHECK"), line("MISS"), line("STORE START", ` task=${task}`)],
+    ...[line("STORED", ` → task=${task} (TTL=48h)`), line("CHECK"), line("HIT", ` → task=${task}`)],
+    ...[line("CHECK"), line("CONFLICT", " payload mismatch")],
+  ]);
+});
+
 test("it ends well on the signals of a terminal and of a supervisor", async () => {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     const { program } = await Service.start(place(signal));

@@ -1,0 +1,204 @@
+/** Servers that are killed, paused and cut off, and what a question costs. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { createIdempotency, fingerprintOf } from "idemp";
+import { postgresStore } from "idemp/postgres";
+import pg from "pg";
+import { type Servers, startServers } from "../servers.js";
+import { claim, failure, lies, outcome, read, until, wins } from "./asks.js";
+import { CLIENTS, pool } from "./postgres-clients.js";
+import { Proxy } from "./proxy.js";
+
+let servers: Servers;
+before(async () => {
+  servers = await startServers("postgres");
+  const { client, end } = await pool(servers.url("postgres"));
+  await postgresStore(client).migrate();
+  await end();
+});
+after(() => servers?.stop());
+
+let count = 0;
+const fresh = () => `key-${count++}`;
+
+for (const [label, connect] of Object.entries(CLIENTS)) {
+  describe(label, () => {
+    test("a swap is one trip, whatever it finds", async () => {
+      const proxy = await Proxy.to(servers.url("postgres"));
+      const { client, end } = await connect(proxy.url(servers.url("postgres")));
+      const store = postgresStore(client);
+      // A connection that asks one of the two kinds for the first time takes one more, to prepare it.
+      for (const warm of [claim(fresh()), read(fresh())]) await store.swap(warm);
+      const key = fresh();
+      const [first, other] = [claim(key), claim(key)];
+      const second = outcome(first, "done");
+      const swaps = [
+        ...[read(key), first, other, read(key), second, outcome(first, "late")],
+        ...[{ ...first, expect: second.expect, put: "remove" } as const, read(key)],
+        ...[{ ...first, expect: { rev: second.put.rev }, put: "remove" } as const, read(key)],
+      ];
+      for (const [number, swap] of swaps.entries()) {
+        const before = proxy.trips;
+        await store.swap(swap);
+        assert.equal(proxy.trips - before, 1, `question ${number}`);
+      }
+      await end();
+      await proxy.close();
+    });
+
+    test("of 200 callers on two clients one executes, and the others are told that it does, or has", async () => {
+      const connected = await Promise.all([0, 1].map(() => connect(servers.url("postgres"))));
+      const idems = connected.map(({ client }) => createIdempotency({ store: postgresStore(client) }));
+      for (let round = 0; round < 2; round++) {
+        const key = fresh();
+        const callers = Array.from({ length: 200 }, async (_, caller) => {
+          const idem = idems[caller % 2] as (typeof idems)[0];
+          const decision = await idem.begin(["user-1"], key, fingerprintOf({ amount: 100 }));
+          if (decision.type === "miss") await decision.lease.finish(Buffer.from(`by ${caller}`));
+          return { caller, decision };
+        });
+        const told = await Promise.all(callers);
+        const won = told.filter(({ decision }) => decision.type === "miss");
+        assert.equal(won.length, 1, `round ${round}`);
+        for (const { decision } of told) {
+          if (decision.type === "hit") assert.equal(Buffer.from(decision.replay.outcome).toString(), `by ${won[0]?.caller}`);
+          else assert.ok(["miss", "in-progress"].includes(decision.type), decision.type);
+        }
+      }
+      for (const { end } of connected) await end();
+    });
+  });
+}
+
+// A lone Client of pg is lost with its connection, and it is the caller's to make another.
+const { "Client of pg": _, ...LASTING } = CLIENTS;
+
+for (const [label, connect] of Object.entries(LASTING)) {
+  describe(label, () => {
+    test("a connection that is cut in the place of the answer is unknown, and the next ask finds what was done", async () => {
+      const proxy = await Proxy.to(servers.url("postgres"));
+      const { client, end } = await connect(proxy.url(servers.url("postgres")));
+      const store = postgresStore(client);
+      for (const warm of [claim(fresh()), read(fresh())]) await store.swap(warm);
+      const begun = claim(fresh());
+      proxy.cutNextAnswer();
+      assert.equal((await failure(store.swap(begun))).code, "STORE_UNAVAILABLE");
+      const replay = await store.swap({ ...claim("x"), slot: begun.slot });
+      assert.equal(!replay.won && replay.slot?.rev, begun.put.rev, "it was done");
+      // A begin whose answer was lost is asked again, and is granted, and once.
+      const idem = createIdempotency({ store });
+      const key = fresh();
+      proxy.cutNextAnswer();
+      assert.equal((await idem.begin(["user-1"], key, fingerprintOf(1))).type, "miss");
+      assert.equal((await idem.begin(["user-1"], key, fingerprintOf(1))).type, "in-progress");
+      await end();
+      await proxy.close();
+    });
+
+    test("a server that stands still is unknown in time, and when it goes on, so does the store", async () => {
+      const { client, end } = await connect(servers.url("postgres"));
+      const store = postgresStore(client, { timeout: "200ms", lockWait: "100ms" });
+      const begun = claim(fresh());
+      await wins(store, begun);
+      await servers.pause("postgres");
+      const started = performance.now();
+      const key = fresh();
+      for (const swap of [claim(key), outcome(begun, "done"), read(key)]) {
+        const error = await failure(store.swap(swap));
+        assert.equal(error.code, "STORE_UNAVAILABLE");
+        assert.match(error.message, /did not answer within 200 ms/);
+      }
+      assert.ok(performance.now() - started < 5_000);
+      await servers.resume("postgres");
+      await until("it answers", () => lies(store, key).then(() => true, () => false));
+      await end();
+    });
+
+    test("what was acknowledged outlives a server that is killed, and nothing executes twice", async () => {
+      const { client, end } = await connect(servers.url("postgres"));
+      const store = postgresStore(client, { timeout: "2s" });
+      const acknowledged: [key: string, rev: string][] = [];
+      const claimed = new Map<string, number>();
+      let failed = 0;
+      const stop = new AbortController();
+      const workers = Array.from({ length: 6 }, async () => {
+        while (!stop.signal.aborted) {
+          const begun = claim(fresh());
+          const key = `key-${count - 1}`;
+          try {
+            const won = (await store.swap(begun)).won;
+            claimed.set(key, (claimed.get(key) ?? 0) + Number(won));
+            const done = outcome(begun, key);
+            if ((await store.swap(done)).won) acknowledged.push([key, done.put.rev]);
+          } catch (error) {
+            assert.equal((error as { code?: string }).code, "STORE_UNAVAILABLE", String(error));
+            failed += 1;
+            await new Promise((resolve) => setTimeout(resolve, 2));
+          }
+        }
+      });
+      const more = async (by: number) => {
+        const enough = acknowledged.length + by;
+        await until("more is acknowledged", () => acknowledged.length >= enough);
+      };
+      await more(50);
+      await servers.kill("postgres");
+      await until("it fails", () => failed > 0);
+      await servers.start("postgres");
+      await more(50);
+      stop.abort();
+      await Promise.all(workers);
+      for (const [key, rev] of acknowledged) assert.equal((await lies(store, key))?.rev, rev, `${key} is lost`);
+      assert.ok([...claimed.values()].every((wins) => wins <= 1));
+      await end();
+    });
+  });
+}
+
+test("under a default of SERIALIZABLE one executes, too, and errors mean unknown", async () => {
+  const options = "-c default_transaction_isolation=serializable";
+  const connected = await Promise.all([0, 1].map(() => pool(servers.url("postgres"), { options })));
+  const idems = connected.map(({ client }) => createIdempotency({ store: postgresStore(client) }));
+  for (let round = 0; round < 5; round++) {
+    const key = fresh();
+    const callers = Array.from({ length: 50 }, (_, caller) =>
+      (idems[caller % 2] as (typeof idems)[0])
+        .begin(["user-1"], key, fingerprintOf(1))
+        .then(({ type }) => type, (error: { code: string }) => error.code),
+    );
+    const told = await Promise.all(callers);
+    assert.ok(told.filter((type) => type === "miss").length <= 1, told.join());
+    assert.ok(told.every((type) => ["miss", "in-progress", "STORE_UNAVAILABLE"].includes(type)), told.join());
+    // Whoever asks again is told.
+    assert.equal((await idems[0]?.begin(["user-1"], key, fingerprintOf(1)))?.type, "in-progress");
+  }
+  for (const { end } of connected) await end();
+});
+
+test("a pool without a free connection is unknown in time, and what comes late goes back", async () => {
+  const clients = new pg.Pool({ connectionString: servers.url("postgres"), max: 1 });
+  const store = postgresStore(clients, { timeout: "200ms", lockWait: "100ms" });
+  const only = await clients.connect();
+  assert.equal((await failure(store.swap(read("a")))).code, "STORE_UNAVAILABLE");
+  only.release();
+  await until("it answers", () => lies(store, "a").then(() => true, () => false));
+  assert.equal(clients.idleCount, 1);
+  await clients.end();
+});
+
+test("a connection that did not answer in time is not used again", async () => {
+  const proxy = await Proxy.to(servers.url("postgres"));
+  const clients = new pg.Pool({ connectionString: proxy.url(servers.url("postgres")), max: 1 });
+  const store = postgresStore(clients, { timeout: "300ms", lockWait: "100ms" });
+  const begun = claim(fresh());
+  for (const warm of [claim(fresh()), read(fresh())]) await store.swap(warm);
+  proxy.hold();
+  assert.equal((await failure(store.swap(begun))).code, "STORE_UNAVAILABLE");
+  proxy.letGo();
+  // The late answer is not taken for the next one's.
+  assert.equal(await lies(store, fresh()), undefined);
+  const replay = await store.swap({ ...claim("x"), slot: begun.slot });
+  assert.equal(!replay.won && replay.slot?.rev, begun.put.rev);
+  await clients.end();
+  await proxy.close();
+});
