@@ -1,6 +1,3 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
-
 /** Contenders in turn, so that a slow moment of the machine is everybody's; medians. */
 export function race(contenders: Record<string, () => unknown>, rounds = 21, budget = 20): Record<string, number> {
   const times: Record<string, number[]> = {};
@@ -43,13 +40,12 @@ export function table(medians: Record<string, number>, unit: (time: number) => s
 /** What one contender took in one heat, in milliseconds, by what was measured. */
 export type Heat = () => Promise<Record<string, number>>;
 
-/** Heats of asynchronous contenders in turn, each timing itself, what it leaves behind collected before
- *  the next; medians by contender and by what was measured. The first heats are not counted. */
+/** Heats of asynchronous contenders in turn, each timing itself; medians by contender and by what was
+ *  measured. The first heats are not counted. */
 export async function heats(contenders: Record<string, Heat>, rounds = 15, warm = 3): Promise<Record<string, Record<string, number>>> {
   const times: Record<string, Record<string, number[]>> = {};
   for (let round = -warm; round < rounds; round++) {
     for (const [name, heat] of Object.entries(contenders)) {
-      collectGarbage();
       const measured = await heat();
       if (round < 0) continue;
       for (const [what, time] of Object.entries(measured)) ((times[name] ??= {})[what] ??= []).push(time);
@@ -69,6 +65,3 @@ export function heatTable(medians: Record<string, Record<string, number>>, unit:
   const rows = Object.entries(medians).map(([name, times]) => row(name, columns.map((what) => cell(times[what]!, what))));
   return [row("", columns), ...rows].join("\n");
 }
-
-setFlagsFromString("--expose-gc");
-const collectGarbage = runInNewContext("gc") as () => void;

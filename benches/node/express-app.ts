@@ -1,5 +1,6 @@
 /** `node express-app.ts NAME`: one app of those that are compared, on a free port, which it prints.
  *  Each parses 1 KB of JSON and answers with 201; what is named stands in between. */
+import type { AddressInfo } from "node:net";
 import { Idempotency, type IdempotencyResponse } from "@node-idempotency/core";
 import { MemoryStorageAdapter } from "@node-idempotency/storage-adapter-memory";
 import express, { type RequestHandler } from "express";
@@ -8,6 +9,7 @@ import { createIdempotency } from "idemp";
 import { idempotent } from "idemp/express";
 import { memoryStore } from "idemp/memory";
 import { ANSWER } from "./request.js";
+import { answer } from "./rival.js";
 
 const parse = express.json();
 
@@ -71,11 +73,9 @@ const apps: Record<string, () => RequestHandler[]> = {
 const app = express();
 app.post("/orders", ...apps[process.argv[2]!]!());
 const server = app.listen(0, "127.0.0.1", () => {
-  const address = server.address();
-  if (typeof address === "object") process.send!(address!.port);
+  // Asked, it says how much time it has had of the processor, in microseconds.
+  answer((server.address() as AddressInfo).port, () => {
+    const { user, system } = process.cpuUsage();
+    return user + system;
+  });
 });
-process.on("message", () => {
-  const { user, system } = process.cpuUsage();
-  process.send!(user + system);
-});
-process.on("disconnect", () => process.exit());

@@ -1,12 +1,10 @@
 /** A whole app in Express, 1 KB POSTs over connections that stay open, against the same app without a
  *  middleware, and beside it those of other packages. Each app has a process, and so has the load. */
-import { fork, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { heatTable, heats, type Heat } from "../js/race.js";
 import { send } from "./load.js";
 import { versioned } from "./peers.js";
 import { BODY } from "./request.js";
+import { rival, type Rival } from "./rival.js";
 
 const COUNT = 500;
 const CONNECTIONS = 16;
@@ -15,6 +13,7 @@ const CONNECTIONS = 16;
 const apps = {
   bare: `without a middleware (${versioned("express")})`,
   idemp: "idemp",
+  "idemp, wasm": "idemp, IDEMP_BACKEND=wasm",
   "@node-idempotency/core": versioned("@node-idempotency/core"),
   "express-idempotency": `${versioned("express-idempotency")} *`,
 };
@@ -34,28 +33,17 @@ function requests(): Buffer[] {
   });
 }
 
-const source = fileURLToPath(new URL("express-app.ts", import.meta.url));
-const running: ChildProcess[] = [];
+const running: Rival<number>[] = [];
 
 async function contender(name: string): Promise<Heat> {
-  const app = fork(source, [name], { execArgv: ["--import", "tsx"] });
+  const [program, backend] = name.split(", wasm");
+  const app = await rival<number>("express-app.ts", program!, backend === "" ? { IDEMP_BACKEND: "wasm" } : {});
   running.push(app);
-  const ended = once(app, "exit").then(() => Promise.reject(new Error(`${name} ended`)));
-  ended.catch(() => undefined); // in the end they all do
-  const told = async () => {
-    const heard = new AbortController();
-    const message = once(app, "message", heard) as Promise<[number]>;
-    return (await Promise.race([message, ended]).finally(() => heard.abort()))[0];
-  };
-  const port = await told();
-  const usage = () => {
-    app.send("usage");
-    return told();
-  };
+  const port = app.started;
   const round = async (all: Buffer[]) => {
-    const before = await usage();
+    const before = await app.ask();
     const took = await send({ port, connections: CONNECTIONS, requests: all, answer: "HTTP/1.1 201" });
-    return { rate: took / COUNT, cpu: ((await usage()) - before) / 1000 / COUNT };
+    return { rate: took / COUNT, cpu: ((await app.ask()) - before) / 1000 / COUNT };
   };
   return async () => {
     const all = requests();
@@ -77,5 +65,5 @@ try {
   console.log(`with idemp ${ratio.toFixed(2)} times the rate without   asked: 0.85`);
   console.log("* with its store in memory replaced by a map: its own is searched from end to end");
 } finally {
-  for (const app of running) app.disconnect();
+  for (const app of running) app.end();
 }

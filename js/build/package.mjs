@@ -40,9 +40,9 @@ for (const name of ["idemp.wasm", "fast.wasm"]) copyFileSync(join(source, "gener
 async function converted(file, format) {
   const generated = file.startsWith("generated");
   const loader = /\.tsx?$/.exec(file)?.[0].slice(1) ?? "js";
-  // CommonJS knows its place by another name.
-  const define = format === "cjs" ? { "import.meta.url": "__filename" } : {};
-  const options = { format, loader, define, target: "es2022", jsx: "automatic", minify: generated, charset: "utf8" };
+  const options = { format, loader, target: "es2022", jsx: "automatic", minify: generated, charset: "utf8" };
+  // What finds its neighbours by where it lies.
+  if (format === "cjs") options.define = { "import.meta.url": "__filename" };
   const { code } = await transform(readFileSync(join(source, file), "utf8"), options);
   return format === "cjs" ? renamed(code) : code;
 }

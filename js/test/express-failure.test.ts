@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { PassThrough, pipeline, Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
 import { suite, test, type TestContext } from "node:test";
-import type { ErrorRequestHandler, RequestHandler } from "express";
+import type { ErrorRequestHandler, Express, RequestHandler } from "express";
 import { onEachVersion } from "./express-rig.js";
 import { listen, signal, type Answered } from "./loopback.js";
 
@@ -146,6 +147,19 @@ onEachVersion(({ express, rig, twice, rejections }) => {
       assert.equal((await server.ask({ key: "k" })).code, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     });
 
+    test("of an application within another one, where the error handler of the outer one answers", async (t) => {
+      const { app, protect } = rig();
+      const inner: Express = express();
+      let runs = 0;
+      inner.post("/", protect, (_, __, next) => next(new Error(String(++runs))));
+      app.use(inner);
+      app.use(((_, __, res, ___) => void res.status(202).json({ runs })) as ErrorRequestHandler);
+      const server = await listen(t, app);
+      assert.equal((await server.ask({ key: "k" })).text, '{"runs":1}');
+      const again = await server.ask({ key: "k" });
+      assert.deepEqual([again.status, again.text, again.replayed], [202, '{"runs":1}', true]);
+    });
+
     test("a response that is destroyed before it began", async (t) => {
       const { app, protect, store } = rig();
       app.post("/", protect, (_, res) => void res.destroy());
@@ -197,6 +211,9 @@ onEachVersion(({ express, rig, twice, rejections }) => {
     test("streams are read to their end", async (t) => {
       const piped = await leaving(t, (_, res) => void Readable.from(["a", "b", "c"]).pipe(res));
       assert.deepEqual([piped.text, piped.replayed], ["abc", true]);
+      const file = fileURLToPath(import.meta.url);
+      const sent = await leaving(t, (_, res) => res.sendFile(file));
+      assert.ok(sent.replayed && sent.text.startsWith("/**"));
       const pipelined = await leaving(t, (_, res) => void pipeline(Readable.from(["a", "b", "c"]), res, () => undefined));
       assert.deepEqual([pipelined.text, pipelined.replayed], ["abc", true]);
     });
@@ -239,6 +256,28 @@ onEachVersion(({ express, rig, twice, rejections }) => {
       sent.destroy();
       await store.done(2);
       assert.equal((await server.ask({ key: "k" })).code, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    });
+
+    test("a handler that never answers holds its key until the lease reaches its ceiling", async (t) => {
+      const { app, protect } = rig({}, { lease: 40, ceiling: 120 });
+      const running = signal();
+      let runs = 0;
+      app.post("/", protect, (req, res) => {
+        if (++runs > 1) return void res.json({ attempt: req.idempotency?.attempt });
+        running.happen();
+      });
+      const server = await listen(t, app);
+      const sent = server.begin({ key: "k", alone: true });
+      sent.on("error", () => undefined);
+      await running.happened;
+      sent.destroy();
+      const began = performance.now();
+      let next: Answered;
+      do next = await server.ask({ key: "k" });
+      while (next.code === "IDEMPOTENCY_IN_PROGRESS");
+      assert.equal(next.text, '{"attempt":2}');
+      // Longer than a lease that nobody renews.
+      assert.ok(performance.now() - began > 60);
     });
 
     test("idle waits for it", async (t) => {

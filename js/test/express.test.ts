@@ -410,4 +410,24 @@ onEachVersion(({ express, rig, twice, replays }) => {
     const twice = await server.ask({ headers: { "idempotency-key": ["a", "a"], "x-request-id": "req_7" } });
     assert.deepEqual([twice.code, twice.headers["x-request-id"]], ["IDEMPOTENCY_KEY_INVALID", "req_7"]);
   });
+
+  test("requests that are sent one behind the other without waiting are answered in their order", async (t) => {
+    const { app, protect } = rig();
+    const on = signal();
+    app.post("/first", protect, async (_, res) => {
+      await on.happened;
+      res.end("first");
+    });
+    app.post("/second", protect, (_, res) => {
+      res.end("second");
+      on.happen();
+    });
+    const server = await listen(t, app);
+    const socket = await server.dial();
+    const head = (path: string) => `POST ${path} HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k${path.length}\r\nContent-Length: 0\r\n`;
+    socket.write(`${head("/first")}\r\n${head("/second")}Connection: close\r\n\r\n`);
+    let text = "";
+    for await (const piece of socket) text += String(piece);
+    assert.match(text, /^HTTP\/1\.1 200 [^]*\r\n\r\nfirstHTTP\/1\.1 200 [^]*\r\n\r\nsecond$/);
+  });
 });

@@ -3,6 +3,8 @@ import "../src/core/server.js";
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
+import { connect } from "node:http2";
+import type { AddressInfo } from "node:net";
 import { PassThrough, Readable } from "node:stream";
 import { suite, test, type TestContext } from "node:test";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
@@ -96,6 +98,35 @@ suite("an answer is replayed byte for byte", () => {
       reply.raw.end("aw");
     });
     assert.deepEqual([first.status, first.text], [202, "raw"]);
+  });
+
+  test("over HTTP/2", async (t) => {
+    const store = switchedStore();
+    const app = Fastify({ http2: true, forceCloseConnections: true });
+    t.after(() => app.close());
+    await app.register(idempotency as never, { idem: createIdempotency({ store }), scope: () => "ada" } as never);
+    let runs = 0;
+    app.post("/", async (request, reply) => {
+      reply.code(201);
+      return { runs: ++runs, got: request.body };
+    });
+    app.post("/stream", (_, reply) => void reply.send(Readable.from(["a", "b"])));
+    await app.listen({ host: "127.0.0.1", port: 0 });
+    const client = connect(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`);
+    t.after(() => client.destroy());
+    const ask = async (path: string, body: string) => {
+      const sent = client.request({ ":method": "POST", ":path": path, "idempotency-key": path, "content-type": "application/json" });
+      sent.end(body);
+      const [head] = (await once(sent, "response")) as [Record<string, string>];
+      let text = "";
+      for await (const piece of sent) text += String(piece);
+      return [head[":status"], text, head["idempotent-replayed"]] as unknown[];
+    };
+    assert.deepEqual(await ask("/", '{"a":1}'), [201, '{"runs":1,"got":{"a":1}}', undefined]);
+    assert.deepEqual(await ask("/", '{"a":1}'), [201, '{"runs":1,"got":{"a":1}}', "true"]);
+    assert.equal((await ask("/", '{"a":2}'))[0], 409);
+    assert.deepEqual(await ask("/stream", "{}"), [200, "ab", undefined]);
+    assert.deepEqual(await ask("/stream", "{}"), [200, "ab", "true"]);
   });
 
   test("without a network, too", async (t) => {
@@ -265,6 +296,26 @@ suite("a client that goes away does not stop the handler", () => {
     const again = await server.ask({ key: "k" });
     assert.deepEqual([again.text, again.replayed], ["ab", true]);
   });
+});
+
+test("a body that breaks off claims nothing, and nothing is run", async (t) => {
+  const { app, scoped, listening, store } = await rig(t);
+  await app.register(idempotency, scoped);
+  let runs = 0;
+  app.post("/", async () => ++runs);
+  const server = await listening();
+  const socket = await server.dial();
+  const arrived = once(app.server, "request") as Promise<[IncomingMessage]>;
+  socket.write("POST / HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nhalf");
+  const [request] = await arrived;
+  const closed = signal();
+  request.on("close", () => closed.happen());
+  socket.destroy();
+  await closed.happened;
+  request.destroy();
+  const whole = { key: "k", body: "1234567890", headers: { "content-type": "text/plain" } };
+  assert.equal((await server.ask(whole)).text, "1");
+  assert.equal(store.asked.filter(({ expect }) => expect === "vacant").length, 1);
 });
 
 suite("where it stands", () => {

@@ -4,14 +4,15 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { test } from "node:test";
+import { CORE_NAMES, use } from "./cores.js";
 import { operate } from "./random-operations.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const COUNT = 100_000;
 
-for (const core of ["inline", "server", "without-wasm"]) {
+for (const core of CORE_NAMES) {
   test(`${COUNT} random operations give what the native core gives: ${core}`, async () => {
-    await import(`../src/core/${core}.js`);
+    use(core);
     const questions: Buffer[] = [];
     const answers = createHash("sha256");
     const tally = operate(COUNT, 20_261_122, (question, bytes, answer) => {

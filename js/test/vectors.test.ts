@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { CORE_NAMES, use } from "./cores.js";
 import { runVectors, type Vectors } from "./vectors.js";
 
 const read = (name: string) =>
@@ -12,9 +13,9 @@ const vectors: Vectors = {
   fingerprint: read("fingerprint"),
 };
 
-for (const core of ["inline", "server", "without-wasm"]) {
+for (const core of CORE_NAMES) {
   test(`the vectors give in JavaScript, ${core}, what they give in Rust`, async () => {
-    await import(`../src/core/${core}.js`);
+    use(core);
     const ran = runVectors(vectors);
     assert.deepEqual(ran, { apply: 240, decisions: 420, canonical: 54, fingerprint: 19 });
   });

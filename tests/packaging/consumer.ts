@@ -11,6 +11,8 @@ export const MODULES: Readonly<Record<string, string>> = {
   "idemp/memory": "memoryStore",
   "idemp/local-storage": "singleTabLocalStorage",
   "idemp/indexeddb": "indexedDbStore",
+  "idemp/redis": "redisStore",
+  "idemp/postgres": "postgresStore",
   "idemp/fetch": "createClient",
   "idemp/react": "useOnce",
   "idemp/testing": "conformance",

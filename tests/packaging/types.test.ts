@@ -125,6 +125,8 @@ const CONSUMER = `
   import { memoryStore } from "idemp/memory";
   import { singleTabLocalStorage } from "idemp/local-storage";
   import { indexedDbStore } from "idemp/indexeddb";
+  import { redisStore, type RedisClient } from "idemp/redis";
+  import { postgresStore, within, type PostgresClient, type PostgresTransaction } from "idemp/postgres";
   import { createClient, type Client } from "idemp/fetch";
   import { useOnce } from "idemp/react";
   import * as testing from "idemp/testing";
@@ -155,6 +157,10 @@ const CONSUMER = `
   }
 
   export const stores: Store[] = [memoryStore(), singleTabLocalStorage(), indexedDbStore()];
+  // None of the clients is installed here.
+  export const onServers = (redis: RedisClient, postgres: PostgresClient): Store[] => [redisStore(redis), postgresStore(postgres)];
+  export const inside = (idem: Idempotency, postgres: PostgresClient, tx: PostgresTransaction): Idempotency =>
+    within(idem, postgresStore(postgres).withTransaction(tx));
   export const made: Idempotency[] = [createIdempotency, slim.createIdempotency, csp.createIdempotency].map(
     (create) => create({ store: memoryStore(), retention: "24h" }),
   );

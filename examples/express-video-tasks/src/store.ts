@@ -10,7 +10,7 @@ export interface Opened {
 }
 
 /**
- * Opens the store of a URL.
+ * Opens the store of a URL, and makes what it needs: the file, the table.
  *
  * @throws UsageError where it is none. None of the errors shows the URL, which may hold a password.
  */
@@ -36,7 +36,9 @@ async function postgres(url: string): Promise<Opened> {
   const [{ postgresStore }, { default: pg }] = await Promise.all([import("idemp/postgres"), import("pg")]);
   const pool = new pg.Pool({ connectionString: url });
   pool.on("error", () => undefined); // an idle connection broke: who asks next opens another one
-  return { store: postgresStore(pool), close: () => pool.end() };
+  const store = postgresStore(pool);
+  await store.migrate(); // makes its table, where it is missing
+  return { store, close: () => pool.end() };
 }
 
 async function redis(url: string): Promise<Opened> {

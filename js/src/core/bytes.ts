@@ -35,7 +35,14 @@ export function equal(left: Uint8Array, right: Uint8Array): boolean {
 
 /** Text in UTF-8; undefined where it has half of a surrogate pair, which would become another text. */
 export function encoded(text: string): Uint8Array | undefined {
-  return /\p{Surrogate}/u.test(text) ? undefined : utf8.encode(text);
+  // Most are short and ASCII, and then a call into the host costs more than the rest.
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code > 127) return /\p{Surrogate}/u.test(text) ? undefined : utf8.encode(text);
+    bytes[at] = code;
+  }
+  return bytes;
 }
 
 /** The buffer of the last one that was written, for the next. */

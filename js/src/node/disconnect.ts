@@ -1,6 +1,7 @@
 /** A client that goes away does not stop what it has asked for. */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
+import { applicationOf } from "./response-surface.js";
 
 /**
  * From here on, until {@link letGo}, a request whose body came whole can be read though its client is
@@ -8,23 +9,49 @@ import type { Socket } from "node:net";
  * already, and the handler executes something else than what was asked for.
  */
 export function keepReadable(req: IncomingMessage): void {
-  const kept = req as Kept;
-  if (kept[DESTROY]) return;
-  kept[DESTROY] = req.destroy;
-  req.destroy = destroy;
+  const state = keep(req);
+  if (state.reading) state.reading = undefined;
+}
+
+/** Until {@link keepReadable}, whoever reads it is told where its client goes away. */
+export function tellBroken(req: IncomingMessage, reading: Reading): void {
+  keep(req).reading = reading;
+}
+
+/** Whoever reads the body of a request. */
+export interface Reading {
+  end(why: "broken"): void;
+}
+
+function keep(req: IncomingMessage): Kept {
+  let state = kept.get(req);
+  if (state) return state;
+  const application = Object.hasOwn(req, "destroy") ? undefined : applicationOf(req);
+  if (application) {
+    if (!grounds.has(application)) {
+      grounds.set(application, (application as IncomingMessage).destroy);
+      Object.defineProperty(application, "destroy", { value: destroyOver(application), writable: true, configurable: true });
+    }
+    state = { destroy: undefined, gone: undefined, reading: undefined };
+  } else {
+    state = { destroy: req.destroy, gone: undefined, reading: undefined };
+    req.destroy = destroy;
+  }
+  kept.set(req, state);
+  return state;
 }
 
 /** What was kept from the request is told. */
 export function letGo(req: IncomingMessage): void {
-  const { [GONE]: error, [DESTROY]: destroy } = req as Kept;
-  if (!destroy) return;
-  req.destroy = destroy;
-  if (error) req.destroy(error);
+  const { destroy, gone } = kept.get(req) ?? {};
+  kept.delete(req);
+  if (destroy) req.destroy = destroy;
+  if (gone) req.destroy(gone);
 }
 
 /** Whether its client went away since its body is there. */
 export function isGone(req: IncomingMessage): boolean {
-  return (req as Kept)[GONE] !== undefined;
+  return kept.get(req)?.gone !== undefined;
 }
 
 /** A socket that is closed, and does not show it: libraries ask it whether there is anything left to
@@ -33,18 +60,37 @@ export function unclosed(socket: Socket): Socket {
   return Object.create(socket, { readable: { value: true }, writable: { value: true } }) as Socket;
 }
 
-const DESTROY = Symbol("idemp.destroy");
-const GONE = Symbol("idemp.gone");
+interface Kept {
+  /** Of the request, where it does not stand on the prototype of an application. */
+  readonly destroy: IncomingMessage["destroy"] | undefined;
+  gone: Error | undefined;
+  reading: Reading | undefined;
+}
 
-type Kept = IncomingMessage & { [DESTROY]?: IncomingMessage["destroy"]; [GONE]?: Error };
+const kept = new WeakMap<IncomingMessage, Kept>();
+/** The `destroy` that was on a prototype before. */
+const grounds = new WeakMap<object, IncomingMessage["destroy"]>();
 
 /** In the place of `req.destroy`. */
-function destroy(this: Kept, error?: Error): Kept {
-  // This is how the server tells of it. Anybody else means what it says.
-  if ((error as NodeJS.ErrnoException | undefined)?.code === "ECONNRESET" && !this.readableEnded) {
-    this[GONE] = error as Error;
-    if (Object.hasOwn(this, "socket")) this.socket = unclosed(this.socket);
-    return this;
-  }
-  return (this[DESTROY] as IncomingMessage["destroy"]).call(this, error) as Kept;
+function destroyOver(application?: object) {
+  return function destroy(this: IncomingMessage, error?: Error): IncomingMessage {
+    const state = kept.get(this);
+    const outer = application ? grounds.get(application) : state?.destroy;
+    if (state?.reading) {
+      state.reading.end("broken");
+      letGo(this);
+    } else if (state && isDisconnect(error) && !this.readableEnded) {
+      state.gone = error;
+      if (Object.hasOwn(this, "socket")) this.socket = unclosed(this.socket);
+      return this;
+    }
+    return (outer as IncomingMessage["destroy"]).call(this, error);
+  };
+}
+
+const destroy = destroyOver() as IncomingMessage["destroy"];
+
+/** This is how the server tells of it. Anybody else means what it says. */
+function isDisconnect(error: NodeJS.ErrnoException | undefined): error is Error {
+  return error?.code === "ECONNRESET";
 }

@@ -2,7 +2,8 @@
 import type { IncomingMessage } from "node:http";
 import type { Unread } from "../gate/gate.js";
 import { Pieces } from "../gate/pieces.js";
-import { keepReadable } from "./disconnect.js";
+import { keepReadable, tellBroken } from "./disconnect.js";
+import { applicationOf } from "./response-surface.js";
 
 /**
  * The body, of at most `limit` bytes. Whoever reads the request afterwards finds it untouched: the
@@ -30,7 +31,7 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Uint8Arra
     return first;
   }
   return new Promise((resolve) => {
-    const tee = new Tee(req as Teed, limit, told, resolve);
+    const tee = new Tee(req, limit, told, resolve);
     if (first.length > 0) tee.pieces.push(first);
     // The messages of HTTP/1 come by themselves until they fill their buffer, and are destroyed where
     // their client goes away. Those of HTTP/2, and of a test without a network, are asked for.
@@ -48,7 +49,6 @@ export function drain(req: IncomingMessage): void {
 }
 
 const NOTHING = new Uint8Array();
-const TEE = Symbol("idemp.tee");
 
 interface State {
   readonly length: number;
@@ -63,7 +63,6 @@ interface Piece {
   readonly next: Piece | null;
 }
 type Inner = IncomingMessage & { readonly _readableState: State };
-type Teed = Inner & { [TEE]?: Tee };
 
 /** What came before anybody asked; it stays where it is. */
 function buffered(req: IncomingMessage, state: State): Uint8Array {
@@ -95,22 +94,18 @@ function taken(req: IncomingMessage, state: State): Uint8Array {
 /** Listens at the mouth of a stream: what is pushed into its buffer is noted, and goes on. */
 class Tee {
   readonly pieces = new Pieces();
-  readonly push: Teed["push"];
-  readonly destroy: Teed["destroy"];
   private reading = true;
 
   constructor(
-    private readonly req: Teed,
+    private readonly req: IncomingMessage,
     private readonly limit: number,
     /** The length that the head tells, or NaN. */
     private readonly told: number,
     private readonly resolve: (body: Uint8Array | Unread) => void,
   ) {
-    this.push = req.push;
-    this.destroy = req.destroy;
-    req[TEE] = this;
-    req.push = push;
-    req.destroy = destroy;
+    tees.set(req, this);
+    tellBroken(req, this);
+    listen(req);
   }
 
   /** Whether to have more, whatever the buffer of the stream was made for. */
@@ -131,21 +126,25 @@ class Tee {
   end(body: Uint8Array | Unread): void {
     if (!this.reading) return;
     this.reading = false;
-    this.req.destroy = this.destroy;
-    if (typeof body !== "string") keepReadable(this.req);
+    if (body !== "broken") keepReadable(this.req);
     this.resolve(body);
   }
 }
 
-/** In the place of `req.push`. */
-function push(this: Teed, chunk: unknown, encoding?: BufferEncoding): boolean {
-  const tee = this[TEE] as Tee;
-  const wanted = tee.take(chunk, encoding);
-  return tee.push.call(this, chunk, encoding) || wanted;
-}
+const tees = new WeakMap<IncomingMessage, Tee>();
+type Push = (this: IncomingMessage, chunk: unknown, encoding?: BufferEncoding) => boolean;
+/** The `push` that was there before: of a request, or of the prototype of an application. */
+const grounds = new WeakMap<object, Push>();
 
-/** In the place of `req.destroy`. */
-function destroy(this: Teed, error?: Error): Teed {
-  (this[TEE] as Tee).end("broken");
-  return this.destroy(error);
+/** See {@link applicationOf} for where. */
+function listen(req: IncomingMessage): void {
+  const at = applicationOf(req) ?? req;
+  if (grounds.has(at)) return;
+  const ground = (at as IncomingMessage).push as Push;
+  grounds.set(at, ground);
+  const value: Push = function push(chunk, encoding) {
+    const wanted = tees.get(this)?.take(chunk, encoding);
+    return ground.call(this, chunk, encoding) || wanted === true;
+  };
+  Object.defineProperty(at, "push", { value, writable: true, configurable: true });
 }

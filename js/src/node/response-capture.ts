@@ -1,12 +1,12 @@
 /** A response, held back until what became of it is stored. */
-import { ServerResponse, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Answer } from "../gate/answer.js";
 import type { Owner } from "../gate/owner.js";
 import { Pieces } from "../gate/pieces.js";
 import { LONGEST_TIMER } from "../span.js";
 import { bodyless, bufferOf, coded, linesOf, owned, restoreHeaders, send, setAll } from "./answer.js";
 import { keepReadable, letGo, unclosed } from "./disconnect.js";
-import { headIsHere, stand, type Callback, type Captured, type Surface } from "./response-surface.js";
+import { stand, type Callback, type Captured, type Functions, type Standing, type Surface } from "./response-surface.js";
 
 /** What is held back at most. */
 export interface CaptureLimits {
@@ -51,7 +51,7 @@ const enum Mode {
 class Capture implements Surface {
   private mode: Mode = Mode.Open;
   private readonly pieces = new Pieces();
-  /** The only piece as it was given, where it was plain text: that goes out in one with the head. */
+  /** The only piece as it was given, where it was text: that goes out in one with the head. */
   private text: string | undefined;
   private callbacks: Callback[] | undefined;
   private ended = false;
@@ -69,14 +69,7 @@ class Capture implements Surface {
   /** Made by `node:http` for HTTP/1, whose responses keep these as fields of their own. */
   private readonly fields: boolean;
 
-  // What stands in the response's place of each of these, from outside of here.
-  private readonly outerWrite: ServerResponse["write"];
-  private readonly outerEnd: ServerResponse["end"];
-  private readonly outerWriteHead: ServerResponse["writeHead"];
-  private readonly outerFlushHeaders: ServerResponse["flushHeaders"];
-  private readonly outerAddTrailers: ServerResponse["addTrailers"];
-  private readonly outerDestroy: ServerResponse["destroy"];
-  private readonly outerEmit: ServerResponse["emit"];
+  private readonly standing: Standing;
   /** The headers of whoever stands outside. */
   private readonly outerHeaders: OutgoingHttpHeaders;
 
@@ -86,18 +79,19 @@ class Capture implements Surface {
     private readonly owner: Owner,
     private readonly limits: CaptureLimits,
   ) {
-    this.outerWrite = res.write;
-    this.outerEnd = res.end;
-    this.outerWriteHead = res.writeHead;
-    this.outerFlushHeaders = res.flushHeaders;
-    this.outerAddTrailers = res.addTrailers;
-    this.outerDestroy = res.destroy;
-    this.outerEmit = res.emit;
     this.outerHeaders = res.getHeaders();
     this.fields = Object.hasOwn(res, "_header");
-    stand(this, res, this.fields);
+    this.standing = stand(this, res, this.fields);
     keepReadable(req);
     if (res.destroyed) this.hideClose();
+  }
+
+  takes(): boolean {
+    return this.mode !== Mode.Passing;
+  }
+
+  private get outer(): Functions {
+    return this.standing.outer;
   }
 
   private holds(): boolean {
@@ -115,9 +109,6 @@ class Capture implements Surface {
   }
 
   write(chunk: unknown, encoding?: BufferEncoding | Callback, callback?: Callback): boolean {
-    if (this.mode === Mode.Passing) {
-      return this.outerWrite.call(this.res, chunk, encoding as BufferEncoding, callback);
-    }
     if (typeof encoding === "function") [callback, encoding] = [encoding, undefined];
     if (chunk === null) throw coded(TypeError, "ERR_STREAM_NULL_VALUES", "May not write null values to stream");
     const piece = owned(chunk, encoding);
@@ -142,10 +133,6 @@ class Capture implements Surface {
   }
 
   end(chunk?: unknown, encoding?: BufferEncoding | (() => void), callback?: () => void): void {
-    if (this.mode === Mode.Passing) {
-      this.outerEnd.call(this.res, chunk, encoding as BufferEncoding, callback);
-      return;
-    }
     if (typeof chunk === "function") [callback, chunk, encoding] = [chunk as () => void, undefined, undefined];
     else if (typeof encoding === "function") [callback, encoding] = [encoding, undefined];
     // As the response itself takes it: what is falsy is nothing.
@@ -157,7 +144,7 @@ class Capture implements Surface {
     }
     this.begin();
     if (piece && !this.bodyless) {
-      // One byte a character, in whatever encoding: then it is ASCII, or Latin-1.
+      // Of one byte a character, in whatever encoding: then it is ASCII, or Latin-1.
       if (this.pieces.length === 0 && typeof chunk === "string" && chunk.length === piece.length && PLAIN.has(encoding)) {
         this.text = chunk;
       }
@@ -171,10 +158,6 @@ class Capture implements Surface {
 
   writeHead(status: number, reason?: unknown, headers?: unknown): void {
     const { res } = this;
-    if (this.mode === Mode.Passing) {
-      (this.outerWriteHead as (...head: unknown[]) => unknown).call(res, status, reason, headers);
-      return;
-    }
     if (this.mode !== Mode.Open) {
       throw coded(Error, "ERR_HTTP_HEADERS_SENT", "Cannot write headers after they are sent to the client");
     }
@@ -187,7 +170,6 @@ class Capture implements Surface {
   }
 
   flushHeaders(): void {
-    if (this.mode === Mode.Passing) return this.outerFlushHeaders.call(this.res);
     this.begin();
     this.flushed = true;
     if (this.mode === Mode.Held) this.wait();
@@ -195,16 +177,16 @@ class Capture implements Surface {
 
   addTrailers(trailers: Parameters<ServerResponse["addTrailers"]>[0]): void {
     this.trailers = true;
-    this.outerAddTrailers.call(this.res, trailers);
+    this.outer.addTrailers.call(this.res, trailers);
   }
 
   destroy(error?: Error): void {
     if (this.holds() && !this.ended) this.breakOff();
-    this.outerDestroy.call(this.res, error);
+    this.outer.destroy.call(this.res, error);
   }
 
   emit(event: string | symbol, args: unknown[]): boolean {
-    if (event !== "close" || !this.holds()) return this.outerEmit.call(this.res, event, ...args);
+    if (event !== "close" || !this.holds()) return this.outer.emit.call(this.res, event, ...args);
     this.hideClose();
     return false;
   }
@@ -228,7 +210,7 @@ class Capture implements Surface {
   private begin(): void {
     if (this.mode !== Mode.Open) return;
     const { res } = this;
-    if (!headIsHere(res)) {
+    if (res.writeHead !== this.standing.writeHead) {
       // Somebody between here and the handler wants to see the head before it goes.
       res.writeHead(res.statusCode);
       if ((this.mode as Mode) !== Mode.Open) return;
@@ -317,24 +299,22 @@ class Capture implements Surface {
   };
 
   private letOut(): void {
-    const { res } = this;
+    const { res, outer } = this;
     res.statusCode = this.status;
     if (this.reason !== undefined) res.statusMessage = this.reason;
     const body = this.pieces.bytes();
     if (this.ended && !this.trailers) {
-      // A text goes out in one piece with the head, which takes less than two of them. Always in Latin-1:
-      // in another encoding the head would go out in that, and other bytes than on a replay.
-      const { outerEnd } = this;
-      if (this.text !== undefined) outerEnd.call(res, this.text, "latin1", this.onEnd);
-      else if (body.length > 0 && body.length <= AS_TEXT && outerEnd === ServerResponse.prototype.end) {
-        outerEnd.call(res, bufferOf(body).toString("latin1"), "latin1", this.onEnd);
-      } else if (body.length > 0) outerEnd.call(res, bufferOf(body), "utf8", this.onEnd);
-      else outerEnd.call(res, undefined, "utf8", this.onEnd);
+      // A text goes out in one piece with the head. Always in Latin-1: in another encoding the head would go
+      // out in that, and in other bytes than on a replay.
+      const { end } = outer;
+      if (this.text !== undefined) end.call(res, this.text, "latin1", this.onEnd);
+      else if (body.length > 0) end.call(res, bufferOf(body), "utf8", this.onEnd);
+      else end.call(res, undefined, "utf8", this.onEnd);
     } else {
       let more = true;
-      if (body.length > 0) more = this.outerWrite.call(res, bufferOf(body), "utf8");
-      else if (this.flushed) this.outerFlushHeaders.call(res);
-      if (this.ended) this.outerEnd.call(res, undefined, "utf8", this.onEnd);
+      if (body.length > 0) more = outer.write.call(res, bufferOf(body), "utf8");
+      else if (this.flushed) outer.flushHeaders.call(res);
+      if (this.ended) outer.end.call(res, undefined, "utf8", this.onEnd);
       else if (this.waitsForDrain && more) process.nextTick(() => res.emit("drain"));
     }
     if (this.callbacks) for (const callback of this.callbacks) process.nextTick(callback);
@@ -345,7 +325,7 @@ class Capture implements Surface {
     const { res } = this;
     restoreHeaders(res, this.outerHeaders);
     res.statusMessage = undefined as unknown as string;
-    send(answer, res, this.outerEnd);
+    send(answer, res, this.outer.end);
     if (this.callbacks) for (const callback of this.callbacks) process.nextTick(callback);
     if (this.onEnd) res.once("finish", this.onEnd);
     if (this.ended) return;
@@ -359,7 +339,7 @@ class Capture implements Surface {
     if (!this.gone) return;
     this.showClosed();
     this.gone = false;
-    this.outerEmit.call(this.res, "close");
+    this.outer.emit.call(this.res, "close");
   }
 
   private showClosed(): void {
@@ -381,9 +361,6 @@ class Capture implements Surface {
 }
 
 const PLAIN: ReadonlySet<string | undefined> = new Set([undefined, "utf8", "utf-8", "latin1", "binary"]);
-
-/** Bytes. */
-const AS_TEXT = 16 * 1024;
 
 function checked(status: number): number {
   const code = status | 0;

@@ -1,8 +1,9 @@
-/** What stands on a response in the place of its own functions. */
-import type { ServerResponse } from "node:http";
+/** What stands in the place of a response's own functions. */
+import type { IncomingMessage, ServerResponse } from "node:http";
 
-/** Is given what a handler does to its response. */
+/** Is given what a handler does to its response, as long as it takes it. */
 export interface Surface {
+  takes(): boolean;
   write(chunk: unknown, encoding?: BufferEncoding | Callback, callback?: Callback): boolean;
   end(chunk?: unknown, encoding?: BufferEncoding | (() => void), callback?: () => void): void;
   writeHead(status: number, reason?: unknown, headers?: unknown): void;
@@ -19,103 +20,179 @@ export interface Surface {
 export type Callback = (error?: Error | null) => void;
 type Trailers = Parameters<ServerResponse["addTrailers"]>[0];
 
-const SURFACE = Symbol("idemp.surface");
-
 /** A response with the fields that `node:http` keeps for HTTP/1. */
-export type Captured = ServerResponse & { [SURFACE]?: Surface; _header?: string | null; _closed?: boolean };
+export type Captured = ServerResponse & { _header?: string | null; _closed?: boolean };
+
+const NAMES = ["write", "end", "writeHead", "flushHeaders", "addTrailers", "destroy", "emit"] as const;
+type Name = (typeof NAMES)[number];
+
+/** Functions of a response. */
+export type Functions = Pick<ServerResponse, Name>;
+
+/** A surface in its place. */
+export interface Standing {
+  readonly surface: Surface;
+  /** What it stands before. */
+  readonly outer: Functions;
+  /** The names of the functions that stand on the response itself, where others stand on its prototype. */
+  readonly own: readonly Name[] | undefined;
+  /** The `writeHead` that the handler is given. */
+  readonly writeHead: ServerResponse["writeHead"];
+}
 
 /**
- * Puts it there. The functions are the same on all responses, and stand on the response itself, since a
- * framework may give it another prototype further in (a mounted application of Express does).
+ * Puts it there. The functions are the same on all responses. They stand on the response itself, since a
+ * framework may give it another prototype further in; or on that of an application of Express, from which
+ * those of the applications within it inherit. Express changes the prototype of each response, and then
+ * every property that one is given costs V8 more than all the rest of this.
  *
  * `tells` says whether the response knows by its own fields that its head was given.
  */
-export function stand(surface: Surface, res: Captured, tells: boolean): void {
-  if (res[SURFACE]) return standInside(surface, res, tells);
-  res[SURFACE] = surface;
-  res.write = write as Captured["write"];
-  res.end = end as Captured["end"];
-  res.writeHead = writeHead as Captured["writeHead"];
-  res.flushHeaders = flushHeaders;
-  res.addTrailers = addTrailers;
-  res.destroy = destroy;
-  res.emit = emit;
+export function stand(surface: Surface, res: Captured, tells: boolean): Standing {
+  // One that is through is as good as none.
+  if (standings.get(res)?.surface.takes()) return inside(surface, res, tells);
+  const prototype = tells ? applicationOf(res) : undefined;
+  const standing = prototype ? onPrototype(surface, res, prototype) : onItself(surface, res, tells);
+  standings.set(res, standing);
+  return standing;
+}
+
+/** The prototype that an application of Express has for its requests, or for its responses: of the
+ *  outermost one. Its base is one of the library, and that of Node's is for everybody. */
+export function applicationOf(message: IncomingMessage | ServerResponse): object | undefined {
+  let found: object | undefined;
+  let at = Object.getPrototypeOf(message) as object | null;
+  for (; at && !Object.hasOwn(at, "setTimeout"); at = Object.getPrototypeOf(at) as object | null) {
+    if (Object.hasOwn(at, "app")) found = at;
+  }
+  return found;
+}
+
+const standings = new WeakMap<object, Standing>();
+/** What was on a prototype before. */
+const grounds = new WeakMap<object, Functions>();
+
+/** Inside of another one, whose functions are those outside of it: with functions of its own. */
+function inside(surface: Surface, res: Captured, tells: boolean): Standing {
+  const outer = { ...pick(res) };
+  const standing = { surface, outer, own: undefined };
+  const functions = functionsOver(undefined, () => standing);
+  Object.assign(res, functions);
+  for (const [name, here] of [["writableEnded", () => surface.endedHere()], ["headersSent", () => surface.begunHere()]] as const) {
+    if (name === "headersSent" && tells) continue;
+    const before = Object.getOwnPropertyDescriptor(res, name)?.get;
+    const get = () => here() || (before ? before.call(res) : Reflect.get(Object.getPrototypeOf(res) as object, name, res)) as boolean;
+    Object.defineProperty(res, name, { configurable: true, get });
+  }
+  return { ...standing, writeHead: functions.writeHead };
+}
+
+function onItself(surface: Surface, res: Captured, tells: boolean): Standing {
+  const outer = { ...pick(res) };
+  Object.assign(res, OWN);
   Object.defineProperty(res, "writableEnded", WRITABLE_ENDED);
   if (!tells) Object.defineProperty(res, "headersSent", HEADERS_SENT);
+  return { surface, outer, own: undefined, writeHead: OWN.writeHead };
 }
 
-/** The same inside of another one, to which its own functions are those outside. */
-function standInside(surface: Surface, res: Captured, tells: boolean): void {
-  const { writableEnded, headersSent } = outside(res);
-  const own = {
-    write: surface.write.bind(surface),
-    end: (...given: Parameters<Surface["end"]>) => (surface.end(...given), res),
-    writeHead: (...given: Parameters<Surface["writeHead"]>) => (surface.writeHead(...given), res),
-    flushHeaders: surface.flushHeaders.bind(surface),
-    addTrailers: surface.addTrailers.bind(surface),
-    destroy: (error?: Error) => (surface.destroy(error), res),
-    emit: (event: string | symbol, ...args: unknown[]) => surface.emit(event, args),
+function onPrototype(surface: Surface, res: Captured, prototype: object): Standing {
+  let ground = grounds.get(prototype);
+  if (!ground) {
+    ground = pick(prototype as ServerResponse);
+    grounds.set(prototype, ground);
+    for (const [name, value] of Object.entries(functionsOver(ground))) {
+      Object.defineProperty(prototype, name, { value, writable: true, configurable: true });
+    }
+    Object.defineProperty(prototype, "writableEnded", WRITABLE_ENDED_OF(prototype));
+  }
+  // Who stands outside has put some on the response, and would be asked before the prototype.
+  let own: Name[] | undefined;
+  let outer = ground;
+  for (const name of NAMES) {
+    if (!Object.hasOwn(res, name)) continue;
+    if (!own) {
+      own = [];
+      outer = { ...ground };
+    }
+    own.push(name);
+    Object.assign(outer, { [name]: res[name] });
+    Object.assign(res, { [name]: OWN[name] });
+  }
+  return { surface, outer, own, writeHead: res.writeHead };
+}
+
+function pick(from: ServerResponse): Functions {
+  const { write, end, writeHead, flushHeaders, addTrailers, destroy, emit } = from;
+  return { write, end, writeHead, flushHeaders, addTrailers, destroy, emit };
+}
+
+/** Functions that stand before those of `ground`, or, without one, before those that the response had. */
+function functionsOver(ground?: Functions, of: (res: object) => Omit<Standing, "writeHead"> | undefined = (res) => standings.get(res)): Functions {
+  const takes = (res: object, name: Name): Surface | undefined => {
+    const standing = of(res);
+    if (!standing?.surface.takes()) return undefined;
+    return ground && standing.own?.includes(name) ? undefined : standing.surface;
   };
-  Object.assign(res, own);
-  Object.defineProperty(res, "writableEnded", { configurable: true, get: () => surface.endedHere() || writableEnded() });
-  if (!tells) Object.defineProperty(res, "headersSent", { configurable: true, get: () => surface.begunHere() || headersSent() });
-}
-
-/** What the response tells without the one that is put inside. */
-function outside(res: Captured): Record<"writableEnded" | "headersSent", () => boolean> {
-  const told = (name: "writableEnded" | "headersSent") => {
-    const get = Object.getOwnPropertyDescriptor(res, name)?.get;
-    return () => (get ? get.call(res) : Reflect.get(Object.getPrototypeOf(res) as object, name, res)) as boolean;
+  const outer = (res: object): Functions => ground ?? (of(res) as Standing).outer;
+  type Any = (...given: unknown[]) => never;
+  const functions = {
+    write(this: ServerResponse, chunk: unknown, encoding?: BufferEncoding | Callback, callback?: Callback): boolean {
+      const surface = takes(this, "write");
+      if (surface) return surface.write(chunk, encoding, callback);
+      return (outer(this).write as Any).call(this, chunk, encoding, callback);
+    },
+    end(this: ServerResponse, chunk?: unknown, encoding?: BufferEncoding | (() => void), callback?: () => void) {
+      const surface = takes(this, "end");
+      if (!surface) return (outer(this).end as Any).call(this, chunk, encoding, callback);
+      surface.end(chunk, encoding, callback);
+      return this;
+    },
+    writeHead(this: ServerResponse, status: number, reason?: unknown, headers?: unknown) {
+      const surface = takes(this, "writeHead");
+      if (!surface) return (outer(this).writeHead as Any).call(this, status, reason, headers);
+      surface.writeHead(status, reason, headers);
+      return this;
+    },
+    flushHeaders(this: ServerResponse): void {
+      const surface = takes(this, "flushHeaders");
+      if (surface) surface.flushHeaders();
+      else outer(this).flushHeaders.call(this);
+    },
+    addTrailers(this: ServerResponse, trailers: Trailers): void {
+      const surface = takes(this, "addTrailers");
+      if (surface) surface.addTrailers(trailers);
+      else outer(this).addTrailers.call(this, trailers);
+    },
+    destroy(this: ServerResponse, error?: Error) {
+      const surface = takes(this, "destroy");
+      if (!surface) return outer(this).destroy.call(this, error);
+      surface.destroy(error);
+      return this;
+    },
+    emit(this: ServerResponse, event: string | symbol, ...args: unknown[]): boolean {
+      const surface = takes(this, "emit");
+      return surface ? surface.emit(event, args) : (outer(this).emit as Any).call(this, event, ...args);
+    },
   };
-  return { writableEnded: told("writableEnded"), headersSent: told("headersSent") };
+  return functions as unknown as Functions;
 }
 
-/** Whether nobody has put a function of its own before this `writeHead`. */
-export function headIsHere(res: ServerResponse): boolean {
-  return res.writeHead === (writeHead as unknown);
-}
+const OWN = functionsOver();
 
-function write(this: Captured, chunk: unknown, encoding?: BufferEncoding | Callback, callback?: Callback): boolean {
-  return (this[SURFACE] as Surface).write(chunk, encoding, callback);
-}
-
-function end(this: Captured, chunk?: unknown, encoding?: BufferEncoding | (() => void), callback?: () => void): Captured {
-  (this[SURFACE] as Surface).end(chunk, encoding, callback);
-  return this;
-}
-
-function writeHead(this: Captured, status: number, reason?: unknown, headers?: unknown): Captured {
-  (this[SURFACE] as Surface).writeHead(status, reason, headers);
-  return this;
-}
-
-function flushHeaders(this: Captured): void {
-  (this[SURFACE] as Surface).flushHeaders();
-}
-
-function addTrailers(this: Captured, trailers: Trailers): void {
-  (this[SURFACE] as Surface).addTrailers(trailers);
-}
-
-function destroy(this: Captured, error?: Error): Captured {
-  (this[SURFACE] as Surface).destroy(error);
-  return this;
-}
-
-function emit(this: Captured, event: string | symbol, ...args: unknown[]): boolean {
-  return (this[SURFACE] as Surface).emit(event, args);
-}
-
-const WRITABLE_ENDED = {
+const WRITABLE_ENDED_OF = (prototype?: object) => ({
   configurable: true,
-  get(this: Captured) {
-    return (this[SURFACE] as Surface).endedHere() || Reflect.get(Object.getPrototypeOf(this) as object, "writableEnded", this);
+  get(this: ServerResponse): unknown {
+    if (standings.get(this)?.surface.endedHere()) return true;
+    return Reflect.get(Object.getPrototypeOf(prototype ?? this) as object, "writableEnded", this);
   },
-};
+});
+
+const WRITABLE_ENDED = WRITABLE_ENDED_OF();
 
 const HEADERS_SENT = {
   configurable: true,
-  get(this: Captured) {
-    return (this[SURFACE] as Surface).begunHere() || Reflect.get(Object.getPrototypeOf(this) as object, "headersSent", this);
+  get(this: ServerResponse): unknown {
+    if (standings.get(this)?.surface.begunHere()) return true;
+    return Reflect.get(Object.getPrototypeOf(this) as object, "headersSent", this);
   },
 };

@@ -8,6 +8,8 @@ export interface Verdict {
   /** Executions that nobody knows to have ended: their worker was killed, or lost its lease. */
   readonly lapses: number;
   readonly releases: number;
+  /** Executions that began when nothing certain was left of their lease: their worker had stalled. */
+  readonly late: number;
   readonly requests: number;
   readonly replays: number;
   readonly inProgress: number;
@@ -35,6 +37,7 @@ export function judge(entries: readonly Entry[]): Verdict {
     executions: entries.filter(({ type }) => type === "executed").length,
     lapses,
     releases: entries.filter(({ type }) => type === "failing").length,
+    late: entries.filter((entry) => entry.type === "executed" && entry.remaining === 0).length,
     requests: entries.filter(({ type }) => type === "told" || type === "lost").length,
     replays: told.filter(({ replayed }) => replayed).length,
     inProgress: status(409),
@@ -58,13 +61,13 @@ function judgeKey(story: readonly Entry[], breach: (what: string) => void): numb
   executions.forEach((execution, index) => {
     const next = executions[index + 1];
     if (next && BigInt(next.fence) <= BigInt(execution.fence)) breach("a fence did not grow");
-    // S1: nobody else is granted the key while a lease certainly lives that was not released.
+    // S1: nobody else is granted the key while a lease certainly lives that was not released. Of one that
+    // begins when nothing certain is left, since its worker stalled, nothing follows.
+    if (execution.remaining === 0) return;
     const failed = failures.find(({ attempt }) => attempt === execution.attempt);
     const until = Math.min(execution.at + execution.remaining * 1e6, failed?.at ?? Infinity);
     const early = executions.some((other) => other.attempt > execution.attempt && other.at < until);
     if (early) breach(`attempt ${execution.attempt} lost a lease that lived`);
-    const back = executions.some((other) => other.attempt < execution.attempt && other.at > execution.at);
-    if (back) breach("an earlier attempt was executed later");
   });
 
   // S3 and S4: there is one outcome, of one execution that did not fail, and everybody gets it.
@@ -74,7 +77,11 @@ function judgeKey(story: readonly Entry[], breach: (what: string) => void): numb
   if (outcomes.size > 0 && winners.length !== 1) breach("an outcome was told that no execution made");
   const first = Math.min(...done.map(({ at }) => at));
   // S7: once it was told it is kept: nothing executes again, and everybody who asks gets it.
-  if (executions.some(({ at }) => at > first)) breach("it was executed after its outcome was told");
+  const won = Math.max(...winners.map(({ attempt }) => attempt));
+  const stalled = ({ attempt, remaining }: Executed) => remaining === 0 && attempt < won;
+  if (executions.some((execution) => execution.at > first && !stalled(execution))) {
+    breach("it was executed after its outcome was told");
+  }
   const refused = told.find(({ asked, status }) => asked > first && status !== 201);
   if (refused) breach(`an outcome that was told came back as ${refused.status}`);
 

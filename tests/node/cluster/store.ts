@@ -13,5 +13,7 @@ export async function storeAt(url: string): Promise<Store> {
     return redisStore(new Redis(url));
   }
   const [{ postgresStore }, { default: pg }] = await Promise.all([import("idemp/postgres"), import("pg")]);
-  return postgresStore(new pg.Pool({ connectionString: url, max: 4 }));
+  const store = postgresStore(new pg.Pool({ connectionString: url, max: 4 }));
+  await store.migrate();
+  return store;
 }

@@ -4,4 +4,4 @@ import { runAll, runAlone } from "./run.js";
 
 const store = memoryStore();
 runAll(() => store);
-runAlone(memoryStore);
+runAlone(() => store);

@@ -3,7 +3,7 @@ import { after, before } from "node:test";
 import { redisStore, type RedisStore } from "idemp/redis";
 import { Redis } from "ioredis";
 import { type Servers, startServers } from "../servers.js";
-import { runAll } from "./run.js";
+import { runAll, runAlone } from "./run.js";
 
 let servers: Servers;
 let redis: Redis;
@@ -20,3 +20,4 @@ after(async () => {
 });
 
 runAll(() => store);
+runAlone(() => store);

@@ -23,16 +23,10 @@ export function runAll(store: () => Store): void {
   each(FRAMEWORKS, "", () => true, (one, framework) => run(one, framework, store()));
 }
 
-/**
- * Those that want nothing of a {@link Stage}, each on a store of its own with nothing before it: as
- * applications have theirs, and as the addon drives its stores.
- */
-export function runAlone(open: () => Store): void {
-  each([express5, web], ", alone", isPlain, async (one, framework) => {
-    const store = open();
-    await run(one, framework, store, store);
-    await store.close?.();
-  });
+/** Those that want nothing of a {@link Stage}, with nothing before the store: as applications have it, and
+ *  as stores have it that drive themselves. */
+export function runAlone(store: () => Store): void {
+  each([express5, web], ", alone", isPlain, (one, framework) => run(one, framework, store(), true));
 }
 
 /** Those frameworks that `IDEMP_FRAMEWORK` names, and cases whose name holds `IDEMP_CASE`, or all. */
@@ -55,7 +49,8 @@ function each(
   }
 }
 
-function isPlain({ steps, handler = [] }: Case): boolean {
+function isPlain({ routes = {}, steps, handler = [] }: Case): boolean {
+  if (Object.values(routes).some((route) => route?.scope === "unscoped")) return false;
   const counts = (counts: Counts | undefined) => counts?.asked !== undefined || counts?.won !== undefined;
   const staged = ({ advance, store, next, wait, check }: Step) => advance ?? store ?? next ?? (counts(wait) || counts(check));
   return !steps.some(staged) && !handler.some(({ store }) => store);
@@ -63,11 +58,13 @@ function isPlain({ steps, handler = [] }: Case): boolean {
 
 let count = 0;
 
-async function run(one: Case, framework: Framework, behind: Store, store?: Store): Promise<void> {
+async function run(one: Case, framework: Framework, store: Store, alone = false): Promise<void> {
   const gates = new Gates();
   // Unlike the names of all others, also those of another run on the same server.
-  const stage = new Stage(behind, `${process.pid} ${count++}`, gates);
-  const service = new Service(one, createIdempotency({ store: store ?? stage, ...one.policy }), stage, gates);
+  const name = `${process.pid} ${count++}`;
+  const stage = new Stage(store, name, gates);
+  const idem = createIdempotency({ store: alone ? store : stage, ...one.policy });
+  const service = new Service(one, idem, stage, gates, alone ? `${name} ` : "");
   const server = await framework.serve(service);
   try {
     await new Run(service, stage, gates, server, framework).steps(one);

@@ -1,8 +1,8 @@
 /** The service of a case, whatever framework it is served by. */
 import type { Server } from "node:http";
 import { fingerprintBytes, type Idempotency } from "idemp";
-import { UNAUTHENTICATED, type Execution, type WebOptions } from "idemp/web";
-import { bytesOf, type Case, type Header, type Piece, type Route, type Script } from "./case.js";
+import { UNAUTHENTICATED, type Execution } from "idemp/web";
+import { bytesOf, type Case, type Header, type Piece, type Route, type ScopePart, type Script } from "./case.js";
 import { Count, type Gates } from "./gates.js";
 import type { Stage } from "./stage.js";
 
@@ -55,6 +55,8 @@ export class Service {
     readonly idem: Idempotency,
     private readonly stage: Stage,
     private readonly gates: Gates,
+    /** Stands before users and tenants: where cases share a store with nothing before it. */
+    private readonly mark = "",
   ) {
     // What is for all paths comes last.
     this.routes = Object.entries(routes).sort(([a], [b]) => Number(a === "*") - Number(b === "*"));
@@ -97,6 +99,34 @@ export class Service {
     return reply(Buffer.from(JSON.stringify(request)));
   }
 
+  /** The options of the middleware, where `asking` tells what there is to know of a request. */
+  optionsOf<R>(route: Route, asking: (request: R) => Asking) {
+    const { scope = "user", fingerprint, ...others } = route;
+    const own = (part: string | undefined) => (part === undefined ? undefined : this.mark + part);
+    const scopeOf = (request: R) => {
+      const { user, tenant, ...where } = asking(request);
+      if (scope === "missing") return undefined;
+      if (scope === "malformed") return ["ada", ""];
+      if (scope === "throws") throw new Error("no scope");
+      if (scope === "user") return own(user) ?? UNAUTHENTICATED;
+      const known = { user: own(user), tenant: own(tenant), ...where };
+      const parts = (scope as readonly ScopePart[]).map((part) => known[part]);
+      return parts.every((part) => part !== undefined) ? parts : undefined;
+    };
+    const fingerprints = {
+      constant: () => fingerprintBytes(Buffer.from("constant")),
+      throws: () => {
+        throw new Error("no fingerprint");
+      },
+    };
+    return {
+      ...others,
+      ...(fingerprint && { fingerprint: fingerprints[fingerprint] }),
+      ...(scope === "unscoped" ? { unscoped: true as const } : { scope: scopeOf }),
+      onError: () => undefined,
+    };
+  }
+
   private async *pieces(pieces: readonly Piece[]): AsyncGenerator<Uint8Array> {
     for (const piece of pieces) {
       if (typeof piece === "string") yield Buffer.from(piece);
@@ -109,32 +139,6 @@ export class Service {
 
 const COUNTING: readonly Script[] = [{ status: 201, headers: [["content-type", "text/plain"]], body: "{run}" }];
 
-/** The options of the middleware, where `asking` tells what there is to know of a request. */
-export function optionsOf<R>(route: Route, asking: (request: R) => Asking) {
-  const { scope = "user", fingerprint, ...others } = route;
-  const scopeOf = (request: R) => {
-    const { user, ...where } = asking(request);
-    if (scope === "missing") return undefined;
-    if (scope === "malformed") return ["ada", ""];
-    if (scope === "throws") throw new Error("no scope");
-    if (scope === "user") return user ?? UNAUTHENTICATED;
-    const parts: (string | undefined)[] = (scope as readonly (keyof Asking)[]).map((part) => (part === "user" ? user : where[part]));
-    return parts.every((part) => part !== undefined) ? parts : undefined;
-  };
-  const fingerprints = {
-    constant: () => fingerprintBytes(Buffer.from("constant")),
-    throws: () => {
-      throw new Error("no fingerprint");
-    },
-  };
-  return {
-    ...others,
-    ...(fingerprint && { fingerprint: fingerprints[fingerprint] }),
-    ...(scope === "unscoped" ? { unscoped: true as const } : { scope: scopeOf }),
-    onError: () => undefined,
-  };
-}
-
 /**
  * The options where an error of the handler goes to the error handler of the application, so that it is the
  * status of its answer which says what becomes of the key: that of these applications is 500.
@@ -144,5 +148,3 @@ export function withErrorHandler(route: Route): Route {
   if (!thrown) return route;
   return { ...route, statuses: { ...statuses, statuses: { ...statuses.statuses, 500: thrown } } };
 }
-
-export type { WebOptions };

@@ -1,4 +1,4 @@
-/** The HTTP cases on SQLite files. */
+/** The HTTP cases on an SQLite file. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +15,4 @@ after(async () => {
 });
 
 runAll(() => store);
-
-let files = 0;
-runAlone(() => sqliteStore(join(folder, `${files++}.db`)));
+runAlone(() => store);

@@ -49,7 +49,7 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
 
     test("of 200 callers on two clients one executes, and the others are told that it does, or has", async () => {
       const connected = await Promise.all([0, 1].map(() => connect(servers.url("postgres"))));
-      const idems = connected.map(({ client }) => createIdempotency({ store: postgresStore(client) }));
+      const idems = connected.map(({ client }) => createIdempotency({ store: postgresStore(client, { timeout: "30s" }) }));
       for (let round = 0; round < 2; round++) {
         const key = fresh();
         const callers = Array.from({ length: 200 }, async (_, caller) => {
@@ -155,6 +155,26 @@ for (const [label, connect] of Object.entries(LASTING)) {
     });
   });
 }
+
+test("under a default of SERIALIZABLE one executes, too, and errors mean unknown", async () => {
+  const options = "-c default_transaction_isolation=serializable";
+  const connected = await Promise.all([0, 1].map(() => pool(servers.url("postgres"), { options })));
+  const idems = connected.map(({ client }) => createIdempotency({ store: postgresStore(client) }));
+  for (let round = 0; round < 5; round++) {
+    const key = fresh();
+    const callers = Array.from({ length: 50 }, (_, caller) =>
+      (idems[caller % 2] as (typeof idems)[0])
+        .begin(["user-1"], key, fingerprintOf(1))
+        .then(({ type }) => type, (error: { code: string }) => error.code),
+    );
+    const told = await Promise.all(callers);
+    assert.ok(told.filter((type) => type === "miss").length <= 1, told.join());
+    assert.ok(told.every((type) => ["miss", "in-progress", "STORE_UNAVAILABLE"].includes(type)), told.join());
+    // Whoever asks again is told.
+    assert.equal((await idems[0]?.begin(["user-1"], key, fingerprintOf(1)))?.type, "in-progress");
+  }
+  for (const { end } of connected) await end();
+});
 
 test("a pool without a free connection is unknown in time, and what comes late goes back", async () => {
   const clients = new pg.Pool({ connectionString: servers.url("postgres"), max: 1 });

@@ -121,8 +121,8 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
       for (const commits of [true, false]) {
         const key = commits ? "committed" : "rolled back";
         let duplicate: Promise<string> | undefined;
-        const first = shop.within(async (within) => {
-          const lease = await shop.miss(key, within);
+        const first = shop.within(async (first) => {
+          const lease = await shop.miss(key, first);
           duplicate = another.transaction(async (tx) => {
             const decision = await shop.begin(key, within(shop.idem, shop.store.withTransaction(tx)));
             if (decision.type === "miss") throw new RolledBack();

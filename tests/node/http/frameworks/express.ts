@@ -7,7 +7,7 @@ import express, { type NextFunction, type Request, type Response } from "express
 // @ts-expect-error It has the types of the other.
 import expressOf4 from "express4";
 import { idempotent } from "idemp/express";
-import { optionsOf, withErrorHandler, type Asking, type Framework, type Service } from "../service.js";
+import { withErrorHandler, type Asking, type Framework, type Service } from "../service.js";
 
 export const express5 = served("express 5", express);
 export const express4 = served("express 4", expressOf4 as unknown as typeof express);
@@ -25,7 +25,7 @@ function served(name: string, create: typeof express): Framework {
       });
       const handler = handlerOf(service);
       for (const [path, route] of service.routes) {
-        const handlers = route ? [idempotent(service.idem, optionsOf(withErrorHandler(route), askingOf)), handler] : [handler];
+        const handlers = route ? [idempotent(service.idem, service.optionsOf(withErrorHandler(route), askingOf)), handler] : [handler];
         if (path === "*") app.use(...handlers);
         else app.all(path, ...handlers);
       }

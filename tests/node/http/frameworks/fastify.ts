@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import Fastify, { type FastifyReply, type FastifyRequest } from "fastify";
 import { idempotency } from "idemp/fastify";
-import { optionsOf, withErrorHandler, type Asking, type Framework, type Service } from "../service.js";
+import { withErrorHandler, type Asking, type Framework, type Service } from "../service.js";
 
 export const fastify: Framework = {
   name: "fastify",
@@ -16,7 +16,7 @@ export const fastify: Framework = {
     app.setErrorHandler((_error, _request, reply) => reply.code(500).send());
     await app.register(idempotency, { idem: service.idem, unscoped: true });
     for (const [path, route] of service.routes) {
-      const own = route ? optionsOf(withErrorHandler(route), askingOf) : (false as const);
+      const own = route ? service.optionsOf(withErrorHandler(route), askingOf) : (false as const);
       app.all(path, { config: { idempotency: own } }, (request, reply) => answer(service, request, reply));
     }
     await app.listen({ host: "127.0.0.1", port: 0 });

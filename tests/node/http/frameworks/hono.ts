@@ -3,7 +3,7 @@ import type { Server } from "node:http";
 import { serve } from "@hono/node-server";
 import { Hono, type Context } from "hono";
 import { idempotent } from "idemp/hono";
-import { optionsOf, type Asking, type Framework, type Service } from "../service.js";
+import type { Asking, Framework, Service } from "../service.js";
 import { bodyOf, targetOf } from "./web.js";
 
 export const hono: Framework = {
@@ -19,7 +19,7 @@ export const hono: Framework = {
     app.onError((_error, c) => c.body(null, 500));
     for (const [path, route] of service.routes) {
       const handler = (c: Context) => answer(service, c);
-      if (route) app.all(path, idempotent(service.idem, optionsOf(route, askingOf)), handler);
+      if (route) app.all(path, idempotent(service.idem, service.optionsOf(route, askingOf)), handler);
       else app.all(path, handler);
     }
     const server = serve({ fetch: app.fetch, hostname: "127.0.0.1", port: 0 }) as Server;

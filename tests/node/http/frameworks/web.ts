@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { executionOf, idempotent } from "idemp/web";
-import { optionsOf, type Asking, type Framework, type Reply, type Service } from "../service.js";
+import type { Asking, Framework, Reply, Service } from "../service.js";
 
 type Handler = (request: Request) => Promise<Response>;
 
@@ -15,7 +15,7 @@ export const web: Framework = {
     const handler = (request: Request) => answer(service, request);
     const routes = new Map<string, Handler>();
     for (const [path, route] of service.routes) {
-      routes.set(path, route ? idempotent(service.idem, optionsOf(route, askingOf))(handler) : handler);
+      routes.set(path, route ? idempotent(service.idem, service.optionsOf(route, askingOf))(handler) : handler);
     }
     const server = createServer((req, res) => {
       const request = requestOf(req, res);
