@@ -109,7 +109,13 @@ export class Gate<R> {
     if (typeof bytes === "string") return answered(this.#unread(asking, bytes));
     const fingerprint = await this.#fingerprintOf(request, target, bytes);
     if (fingerprint === undefined) return answered(PLAIN_500);
-    return this.#decide(entry, asking, scope, fingerprint, background);
+    // From its claim on it may be executed, and its client may be gone.
+    this.#working++;
+    try {
+      return await this.#decide(entry, asking, scope, fingerprint, background);
+    } finally {
+      this.#worked();
+    }
   }
 
   /** Resolves when nothing is executed any more, also for clients that are gone, and no outcome waits to

@@ -1,5 +1,6 @@
 /** Servers that are killed, paused and cut off, and what a question costs. */
 import assert from "node:assert/strict";
+import { createRequire } from "node:module";
 import { after, before, describe, test } from "node:test";
 import { createIdempotency, fingerprintOf } from "idemp";
 import { postgresStore } from "idemp/postgres";
@@ -201,4 +202,17 @@ test("a connection that did not answer in time is not used again", async () => {
   assert.equal(!replay.won && replay.slot?.rev, begun.put.rev);
   await clients.end();
   await proxy.close();
+});
+
+test("two copies of the package on one connection do not take each other's statements", async () => {
+  const copy = createRequire(import.meta.url)("idemp/postgres") as { postgresStore: typeof postgresStore };
+  assert.notEqual(copy.postgresStore, postgresStore);
+  const { client, end } = await pool(servers.url("postgres"), { max: 1 });
+  const [first, other] = [postgresStore(client), copy.postgresStore(client, { table: "others" })];
+  await other.migrate();
+  const [one, two] = [claim(fresh()), claim(fresh())];
+  await wins(first, one);
+  await wins(other, two);
+  assert.equal(await lies(first, fresh()), undefined);
+  await end();
 });
