@@ -62,6 +62,11 @@ const PERMISSIONS: &[(&str, &[Effect], &str)] = &[
     ),
     ("core/src/run.rs", &[Effect::Async], "runs async work once"),
     (
+        "core/src/wire/driven.rs",
+        &[Effect::Async],
+        "the async driver, for a host whose store is native",
+    ),
+    (
         "core/src/testing.rs",
         &[Effect::Async],
         "a store that hangs, for tests",
