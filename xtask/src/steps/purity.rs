@@ -51,6 +51,11 @@ const PERMISSIONS: &[(&str, &[Effect], &str)] = &[
         "the async driver inside a caller's transaction",
     ),
     (
+        "core/src/wire/driven.rs",
+        &[Effect::Async],
+        "calls from other languages, by that driver",
+    ),
+    (
         "core/src/keep_alive.rs",
         &[Effect::Async],
         "renews leases on tokio, by feature",
