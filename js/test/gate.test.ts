@@ -2,12 +2,14 @@
 import "../src/core/server.js";
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { fromLatin1, latin1 } from "../src/core/bytes.js";
+import { latin1 } from "../src/core/bytes.js";
 import { fingerprintBytes, fingerprintOf } from "../src/core/fingerprint.js";
 import { Gate, Pieces, UNAUTHENTICATED, type Answer, type GateOptions, type Outcome, type Owner, type Unread } from "../src/gate/index.js";
 import { createIdempotency, type IdempotencyOptions } from "../src/idempotency.js";
 import { memoryStore } from "../src/stores/memory.js";
 import { switchedStore } from "./switched-store.js";
+
+const fromLatin1 = (text: string) => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 
 const SOON = 40;
 

@@ -59,7 +59,7 @@ export class Out {
   }
 
   /** Where so many go. It may give what is written to a new place, so it is asked first. */
-  private room(count: number): number {
+  room(count: number): number {
     const at = this.length;
     this.length += count;
     if (this.length > this.bytes.length) {
@@ -196,15 +196,23 @@ export class In {
 
 /** Bytes as text, a character each. */
 export function latin1(bytes: Uint8Array): string {
+  // More arguments than this overflow the stack of some engine.
+  if (bytes.length <= 4096) return String.fromCharCode(...bytes);
   let text = "";
   for (const byte of bytes) text += String.fromCharCode(byte);
   return text;
 }
 
-/** Text as bytes, one a character; a character that is more than a byte becomes 0xff, which stands in no
- *  key and no media type. */
-export function fromLatin1(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length);
-  for (let at = 0; at < text.length; at++) bytes[at] = Math.min(text.charCodeAt(at), 255);
-  return bytes;
+/** Writes text as bytes, one a character, and tells the greatest of them, or one that is not smaller; a
+ *  character that is more than a byte becomes 0xff, which stands in no key and no media type. */
+export function latin1Into(out: Out, text: string): number {
+  const at = out.room(text.length);
+  const { bytes } = out;
+  let greatest = 0;
+  for (let from = 0; from < text.length; from++) {
+    const code = Math.min(text.charCodeAt(from), 255);
+    bytes[at + from] = code;
+    greatest |= code;
+  }
+  return greatest;
 }

@@ -73,7 +73,20 @@ export function nativeCore(addon: Addon): Core {
     if (io.bytes[HEADER] !== 1) throw failed();
     return Answer.last.buffer.toString("hex", HEADER + 1, HEADER + 34);
   };
+  core.desk = {
+    out: question,
+    ask(number, out) {
+      const apart = addon.call(number, out.bytes, out.length);
+      return sound(apart ?? out.bytes.subarray(HEADER, HEADER + Answer.last.length));
+    },
+    hex: hexOf,
+  };
   return core;
+}
+
+/** Bytes in hex, as Node writes them. */
+export function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex");
 }
 
 /** Where a question to a store is written. */

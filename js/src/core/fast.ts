@@ -3,7 +3,7 @@ import * as crypto from "node:crypto";
 import { packed as small } from "../generated/bytes.js";
 import { packed as fast } from "../generated/fast-bytes.js";
 import { FINGERPRINT_BYTES, PREIMAGE_JSON } from "./ask.js";
-import { toHex } from "./bytes.js";
+import { Out, toHex } from "./bytes.js";
 import { unpacked } from "./packed.js";
 import type { Core } from "./registry.js";
 import { instantiated } from "./wasm.js";
@@ -20,8 +20,18 @@ export function fastCore(): Core {
     // What is hashed begins with `idemp` and the version.
     return toHex(preimage.subarray(5, 6)) + sha256(preimage);
   };
+  core.desk = {
+    out() {
+      desk.length = 0;
+      return desk;
+    },
+    ask: (question, out) => call(question, out.bytes.subarray(0, out.length)),
+    hex: (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex"),
+  };
   return core;
 }
+
+const desk = new Out(new Uint8Array(16 * 1024));
 
 // In one call where there is one: Node 20.12, 21.7 and newer.
 const { hash } = crypto as { hash?: (name: string, bytes: Uint8Array) => string };

@@ -1,9 +1,10 @@
 /** The HTTP rules, and all of the fingerprint: what the middleware of servers is made of. Only the core
  *  for servers has them; that of a page refuses. */
 import { IdempError } from "../errors.js";
-import { ask } from "./ask.js";
-import { In, NOTHING, Out, encoded, latin1, toHex } from "./bytes.js";
+import { answered, ask } from "./ask.js";
+import { In, NOTHING, Out, encoded, latin1, latin1Into, toHex } from "./bytes.js";
 import type { Fingerprint } from "./fingerprint.js";
+import { core } from "./registry.js";
 
 const CANONICALIZE_AS = 16;
 const FINGERPRINT_REQUEST = 17;
@@ -15,8 +16,8 @@ const REPLAYED = 22;
 const REFUSAL = 23;
 const REQUEST_ID = 24;
 
-/** A name, in any case, and a value as bytes. */
-export type Header = readonly [name: string, value: Uint8Array];
+/** A name, in any case, and a value: as bytes, or as text with one character a byte. */
+export type Header = readonly [name: string, value: Uint8Array | string];
 
 /** What becomes of the slot after an execution. */
 export type Disposition = "remember" | "release" | "forget" | "fence";
@@ -55,7 +56,7 @@ export interface StatusTable {
 /** A response that is replayed: its body is the rest of what was stored, from `bodyAt` on. */
 export interface ReplayedHead {
   readonly status: number;
-  readonly headers: readonly Header[];
+  readonly headers: readonly (readonly [name: string, value: Uint8Array])[];
   readonly bodyAt: number;
   /** None for statuses that say nothing of a body. */
   readonly contentLength: number | undefined;
@@ -91,17 +92,19 @@ export function canonicalizeAs(text: Uint8Array, mode: NumberMode): Uint8Array {
  */
 export function fingerprintRequest(rules: RequestRules, body: Uint8Array): Fingerprint {
   const { numbers = "exact", strict = false, raw = false, headers = NONE, parts = NONE } = rules;
-  const out = new Out().byte(MODES.indexOf(numbers)).byte(strict).byte(raw);
-  for (const part of [rules.method, rules.path, rules.query, rules.contentType]) {
-    out.byte(part !== undefined);
-    if (part !== undefined) text(out, part);
-  }
+  // A desk is not to grow by a large body, since it stays that large.
+  const out = (body.length > LARGE ? new Out() : blank()).byte(MODES.indexOf(numbers)).byte(strict).byte(raw);
+  optional(out, rules.method);
+  optional(out, rules.path);
+  optional(out, rules.query);
+  optional(out, rules.contentType);
   pairs(pairs(out, headers), parts);
   for (const pointers of [rules.select, rules.exclude]) {
     out.byte(pointers !== undefined);
     if (pointers) texts(out, pointers);
   }
-  return toHex(ask(FINGERPRINT_REQUEST, out.raw(body).done())) as Fingerprint;
+  const told = body.length > LARGE ? ask(FINGERPRINT_REQUEST, out.raw(body).done()) : put(FINGERPRINT_REQUEST, out.raw(body));
+  return (core().desk?.hex(told) ?? toHex(told)) as Fingerprint;
 }
 
 /**
@@ -109,8 +112,8 @@ export function fingerprintRequest(rules: RequestRules, body: Uint8Array): Finge
  *
  * @throws IdempError KEY_HEADER_INVALID, with why: a list, a repeated header, an empty or too long key.
  */
-export function keyOfHeader(values: readonly Uint8Array[], strict = false): string | undefined {
-  const out = new Out().byte(strict).short(values.length);
+export function keyOfHeader(values: readonly (Uint8Array | string)[], strict = false): string | undefined {
+  const out = blank().byte(strict).short(values.length);
   for (const value of values) long(out, value);
   const from = ruled(KEY_OF_HEADER, out, "KEY_HEADER_INVALID");
   return from.flag() ? latin1(from.rest()) : undefined;
@@ -137,13 +140,13 @@ export function storedHead(
   allow: readonly string[] = [],
 ): Uint8Array {
   const { status, headers, bodyLength } = response;
-  const out = texts(new Out().short(status).number(bodyLength), allow);
+  const out = texts(blank().short(status).number(bodyLength), allow);
   return ruled(STORED, pairs(out, headers), "NOT_STORABLE").rest();
 }
 
 /** What {@link storedHead} wrote, and a replay's own headers. @throws IdempError RESPONSE_CORRUPT */
 export function replayedHead(stored: Uint8Array): ReplayedHead {
-  const out = new Out().number(stored.length).raw(stored.subarray(0, LONGEST_HEAD));
+  const out = blank().number(stored.length).raw(stored.subarray(0, LONGEST_HEAD));
   const from = ruled(REPLAYED, out, "RESPONSE_CORRUPT");
   return {
     status: from.short(),
@@ -170,12 +173,37 @@ const LONGEST_HEAD = 16 * 1024 + 64 * 4 + 12;
 
 const NONE: readonly never[] = [];
 
+/** In bytes, of a body. */
+const LARGE = 32 * 1024;
+
+/** An empty sheet for a question. What is read of its answer is copied before the next one is asked. */
+function blank(): Out {
+  return core().desk?.out() ?? new Out();
+}
+
+/** Asks what is written there. */
+function put(question: number, out: Out): Uint8Array {
+  const { desk } = core();
+  return desk ? answered(desk.ask(question, out)) : ask(question, out.done());
+}
+
 /** Behind its length in 32 bits. */
-function long(out: Out, bytes: Uint8Array): Out {
-  return out.word(bytes.length).raw(bytes);
+function long(out: Out, bytes: Uint8Array | string): Out {
+  out.word(bytes.length);
+  if (typeof bytes !== "string") return out.raw(bytes);
+  latin1Into(out, bytes);
+  return out;
+}
+
+function optional(out: Out, part: string | undefined): void {
+  out.byte(part !== undefined);
+  if (part !== undefined) text(out, part);
 }
 
 function text(out: Out, text: string): Out {
+  const at = out.length;
+  if (latin1Into(out.word(text.length), text) < 128) return out;
+  out.length = at;
   const utf8 = encoded(text);
   if (!utf8) throw new IdempError("MALFORMED", "a text for the core holds half of a surrogate pair");
   return long(out, utf8);
@@ -195,7 +223,7 @@ function pairs(out: Out, list: readonly Header[]): Out {
 
 /** What a rule answers. */
 function ruled(question: number, asked: Out, code: string): In {
-  const from = new In(ask(question, asked.done()));
+  const from = new In(put(question, asked));
   if (from.flag()) return from;
   throw new IdempError(code, latin1(from.rest()));
 }

@@ -1,11 +1,25 @@
 import { IdempError } from "../errors.js";
 import type { MemoryStore } from "../stores/memory.js";
+import type { Out } from "./bytes.js";
 
 /** The Rust core: the number of a function and its question in, the answer out. */
 export interface Core {
   (question: number, bytes: Uint8Array): Uint8Array;
   /** A fingerprint in hex, where the host has a faster way to it than by a question. */
   fingerprint?(body: string | Uint8Array, json: boolean): string;
+  /** Where questions are written that a server asks for every request. */
+  desk?: Desk;
+}
+
+/** Room that is written into and read from again and again. What was asked stands there no longer when
+ *  the answer does, and that only until the next question is written. */
+export interface Desk {
+  /** An empty sheet for a question. */
+  out(): Out;
+  /** The answer. */
+  ask(question: number, out: Out): Uint8Array;
+  /** Bytes in hex. */
+  hex(bytes: Uint8Array): string;
 }
 
 /** Starts a core. */

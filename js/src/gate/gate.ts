@@ -1,4 +1,3 @@
-import { fromLatin1 } from "../core/bytes.js";
 import { keyOfHeader } from "../core/http.js";
 import type { Fingerprint } from "../core/fingerprint.js";
 import { slotKey, type Scope } from "../core/slot-key.js";
@@ -57,6 +56,8 @@ export class Gate<R> {
   readonly #policy: PolicyOptions | undefined;
   /** Milliseconds. */
   readonly #lease: number;
+  readonly #knownParts = new Set<string>();
+  readonly #knownScopes = new Set<string>();
   #owners = 0;
   /** Owners, and what goes on after their answers. */
   #working = 0;
@@ -81,7 +82,7 @@ export class Gate<R> {
     if (!methods.has(method) && !methods.has(method.toUpperCase())) return PASS;
     if (keyValues.length === 0) return required ? this.#refused("IDEMPOTENCY_KEY_MISSING", requestId) : PASS;
     try {
-      const key = keyOfHeader(keyValues.map(fromLatin1), strict);
+      const key = keyOfHeader(keyValues, strict);
       if (key !== undefined) return { type: "keyed", entry: { key, requestId } };
     } catch (error) {
       if ((error as IdempError).code !== "KEY_HEADER_INVALID") throw error;
@@ -236,12 +237,23 @@ export class Gate<R> {
       if (!scope.every((part) => typeof part === "string")) {
         throw new TypeError("idemp: every part of what `scope` gives is a text");
       }
-      slotKey(scope, key); // of a form that core takes
+      this.#check(scope, key);
       return scope;
     } catch (error) {
       this.#report(error);
       return "scope";
     }
+  }
+
+  /** That core takes such a scope. It has taken the key, and a part is one with any key: so scopes that it
+   *  took before are remembered. @throws IdempError KEY_INVALID */
+  #check(scope: Scope, key: string): void {
+    const text = scope.length === 1 ? (scope[0] as string) : JSON.stringify(scope);
+    const known = scope.length === 1 ? this.#knownParts : this.#knownScopes;
+    if (known.has(text)) return;
+    slotKey(scope, key);
+    if (known.size >= MOST_KNOWN) known.clear();
+    known.add(text);
   }
 
   async #fingerprintOf(request: R, target: Target, body: Uint8Array): Promise<Fingerprint | undefined> {
@@ -275,6 +287,9 @@ export class Gate<R> {
     }
   }
 }
+
+/** Scopes, of up to 2 kB each. */
+const MOST_KNOWN = 1000;
 
 const PASS = { type: "pass" } as const;
 const OPEN = { type: "open" } as const;

@@ -1,4 +1,3 @@
-import { fromLatin1 } from "../core/bytes.js";
 import { storedHead, type Disposition } from "../core/http.js";
 import { IdempError, StoreError } from "../errors.js";
 import { keptAlive } from "../keep-alive.js";
@@ -100,8 +99,7 @@ export class Owner {
     const { responseLimit, headers: allow } = this.#at.rules;
     if (body.length > responseLimit) return undefined;
     try {
-      const values = headers.map(([name, value]) => [name, fromLatin1(value)] as const);
-      const head = storedHead({ status, headers: values, bodyLength: body.length }, allow);
+      const head = storedHead({ status, headers, bodyLength: body.length }, allow);
       const stored = new Uint8Array(head.length + body.length);
       stored.set(head);
       stored.set(body, head.length);

@@ -1,4 +1,3 @@
-import { fromLatin1 } from "../core/bytes.js";
 import { fingerprintRequest } from "../core/http.js";
 import type { Fingerprint } from "../core/fingerprint.js";
 
@@ -22,7 +21,7 @@ export function fingerprintOfRequest(target: Target, body: Uint8Array): Fingerpr
   // What is no text counts by its bytes.
   const type = /^[\t\x20-\x7e]*$/.test(contentType)
     ? { contentType }
-    : { headers: [["content-type", fromLatin1(contentType)] as const] };
+    : { headers: [["content-type", contentType] as const] };
   return fingerprintRequest({ ...rules, ...type, raw }, body);
 }
 

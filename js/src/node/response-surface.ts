@@ -49,8 +49,7 @@ export interface Standing {
  * `tells` says whether the response knows by its own fields that its head was given.
  */
 export function stand(surface: Surface, res: Captured, tells: boolean): Standing {
-  // One that is through is as good as none.
-  if (standings.get(res)?.surface.takes()) return inside(surface, res, tells);
+  if (standings.get(res)?.surface.takes()) return standInside(surface, res, tells);
   const prototype = tells ? applicationOf(res) : undefined;
   const standing = prototype ? onPrototype(surface, res, prototype) : onItself(surface, res, tells);
   standings.set(res, standing);
@@ -72,27 +71,26 @@ const standings = new WeakMap<object, Standing>();
 /** What was on a prototype before. */
 const grounds = new WeakMap<object, Functions>();
 
-/** Inside of another one, whose functions are those outside of it: with functions of its own. */
-function inside(surface: Surface, res: Captured, tells: boolean): Standing {
-  const outer = { ...pick(res) };
-  const standing = { surface, outer, own: undefined };
-  const functions = functionsOver(undefined, () => standing);
-  Object.assign(res, functions);
-  for (const [name, here] of [["writableEnded", () => surface.endedHere()], ["headersSent", () => surface.begunHere()]] as const) {
-    if (name === "headersSent" && tells) continue;
-    const before = Object.getOwnPropertyDescriptor(res, name)?.get;
-    const get = () => here() || (before ? before.call(res) : Reflect.get(Object.getPrototypeOf(res) as object, name, res)) as boolean;
-    Object.defineProperty(res, name, { configurable: true, get });
-  }
-  return { ...standing, writeHead: functions.writeHead };
-}
-
 function onItself(surface: Surface, res: Captured, tells: boolean): Standing {
   const outer = { ...pick(res) };
   Object.assign(res, OWN);
   Object.defineProperty(res, "writableEnded", WRITABLE_ENDED);
   if (!tells) Object.defineProperty(res, "headersSent", HEADERS_SENT);
   return { surface, outer, own: undefined, writeHead: OWN.writeHead };
+}
+
+/** Inside of another one, which stays in its place: what this one does not take is given to that. */
+function standInside(surface: Surface, res: Captured, tells: boolean): Standing {
+  const outer = { ...pick(res) };
+  Object.assign(res, functionsOver(outer, surface));
+  const tell = (name: "writableEnded" | "headersSent", here: () => boolean) => {
+    const own = Object.getOwnPropertyDescriptor(res, name)?.get;
+    const outside = () => (own ? own.call(res) : Reflect.get(Object.getPrototypeOf(res) as object, name, res)) as boolean;
+    Object.defineProperty(res, name, { configurable: true, get: () => here() || outside() });
+  };
+  tell("writableEnded", () => surface.endedHere());
+  if (!tells) tell("headersSent", () => surface.begunHere());
+  return { surface, outer, own: undefined, writeHead: res.writeHead };
 }
 
 function onPrototype(surface: Surface, res: Captured, prototype: object): Standing {
@@ -126,14 +124,16 @@ function pick(from: ServerResponse): Functions {
   return { write, end, writeHead, flushHeaders, addTrailers, destroy, emit };
 }
 
-/** Functions that stand before those of `ground`, or, without one, before those that the response had. */
-function functionsOver(ground?: Functions, of: (res: object) => Omit<Standing, "writeHead"> | undefined = (res) => standings.get(res)): Functions {
+/** Functions that stand before those of `ground`, or, without one, before those that the response had; or
+ *  always for `inside`. */
+function functionsOver(ground?: Functions, inside?: Surface): Functions {
   const takes = (res: object, name: Name): Surface | undefined => {
-    const standing = of(res);
+    if (inside) return inside.takes() ? inside : undefined;
+    const standing = standings.get(res);
     if (!standing?.surface.takes()) return undefined;
     return ground && standing.own?.includes(name) ? undefined : standing.surface;
   };
-  const outer = (res: object): Functions => ground ?? (of(res) as Standing).outer;
+  const outer = (res: object): Functions => ground ?? (standings.get(res) as Standing).outer;
   type Any = (...given: unknown[]) => never;
   const functions = {
     write(this: ServerResponse, chunk: unknown, encoding?: BufferEncoding | Callback, callback?: Callback): boolean {
