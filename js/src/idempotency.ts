@@ -63,13 +63,25 @@ export class Idempotency {
     fingerprint: Fingerprint,
     policy: PolicyOptions = this.options,
   ): Promise<Decision> {
+    return this.decide(scope, key, fingerprint, policy);
+  }
+
+  /** What {@link begin} gives, or throws: at once, where the store answers at once.
+   *  @internal */
+  decide(
+    scope: Scope,
+    key: string,
+    fingerprint: Fingerprint,
+    policy: PolicyOptions = this.options,
+  ): Decision | Promise<Decision> {
     const asked = stopwatch();
     const call = machine.begin(slotName(scope, key), fingerprint, this.checked(policy));
     const asking = this.ask("begin", call);
-    const decision = isPromise(asking) ? await asking : asking;
-    return decision.type === "miss"
-      ? { type: "miss", lease: this.lease(decision.lease, asked) }
-      : decision;
+    const leased = (decision: Decision<machine.Held>): Decision =>
+      decision.type === "miss"
+        ? { type: "miss", lease: this.lease(decision.lease, asked) }
+        : decision;
+    return isPromise(asking) ? asking.then(leased) : leased(asking);
   }
 
   /**

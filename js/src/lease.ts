@@ -1,5 +1,6 @@
 import type { Replay } from "./decision.js";
 import { type LeaseReply, type Held, tokenIn, type Verb } from "./core/machine.js";
+import { isPromise } from "./driver.js";
 import { stopwatch, type Stopwatch } from "./stopwatch.js";
 import type { LeaseToken } from "./token.js";
 
@@ -95,9 +96,15 @@ export class Lease {
   }
 
   private async end(verb: Verb): Promise<Ended> {
+    return this.conclude(verb);
+  }
+
+  /** Ends it: at once, where the store answers at once.
+   *  @internal */
+  conclude(verb: Verb): Ended | Promise<Ended> {
     this.ending = true;
-    const reply = await this.say(this.held, verb);
-    return reply.type === "stale" ? reply : { type: "ended" };
+    const said = this.say(this.held, verb);
+    return isPromise(said) ? said.then(ended) : ended(said);
   }
 
   private async goOn(verb: Verb): Promise<Renewed> {
@@ -114,6 +121,10 @@ export class Lease {
     }
     return { type: "held" };
   }
+}
+
+function ended(reply: LeaseReply): Ended {
+  return reply.type === "stale" ? reply : { type: "ended" };
 }
 
 /** `stale`: the lease is not this owner's any more, and nothing was changed. */

@@ -2,12 +2,13 @@ import { keyOfHeader } from "../core/http.js";
 import type { Fingerprint } from "../core/fingerprint.js";
 import { slotKey, type Scope } from "../core/slot-key.js";
 import type { Decision } from "../decision.js";
+import { isPromise } from "../driver.js";
 import { IdempError, StoreError } from "../errors.js";
 import type { Idempotency } from "../idempotency.js";
 import type { Lease } from "../lease.js";
 import type { PolicyOptions } from "../policy.js";
 import { inProgress, other, PLAIN_500, refused, replayed, type Answer, type Asking } from "./answer.js";
-import { rulesOf, UNAUTHENTICATED, type GateOptions, type Rules } from "./options.js";
+import { rulesOf, UNAUTHENTICATED, type Awaitable, type GateOptions, type Rules } from "./options.js";
 import { Owner } from "./owner.js";
 import { fingerprintOfRequest, type Target } from "./payload.js";
 import { LATE, within } from "./within.js";
@@ -104,11 +105,13 @@ export class Gate<R> {
     background?: (work: Promise<void>) => void,
   ): Promise<Admitted> {
     const asking = { profile: this.#rules.profile, ...entry };
-    const scope = await this.#scopeOf(request, entry);
+    const told = this.#scopeOf(request, entry);
+    const scope = isPromise(told) ? await told : told;
     if (typeof scope === "string") return answered(other(asking, scope));
     const bytes = await body().catch(() => "broken" as const);
     if (typeof bytes === "string") return answered(this.#unread(asking, bytes));
-    const fingerprint = await this.#fingerprintOf(request, target, bytes);
+    const made = this.#fingerprintOf(request, target, bytes);
+    const fingerprint = isPromise(made) ? await made : made;
     if (fingerprint === undefined) return answered(PLAIN_500);
     // From its claim on it may be executed, and its client may be gone.
     this.#working++;
@@ -133,7 +136,8 @@ export class Gate<R> {
     fingerprint: Fingerprint,
     background?: (work: Promise<void>) => void,
   ): Promise<Admitted> {
-    const decision = await this.#begin(scope, entry.key, fingerprint, background);
+    const begun = this.#begin(scope, entry.key, fingerprint, background);
+    const decision = isPromise(begun) ? await begun : begun;
     switch (decision.type) {
       case "miss":
         return this.#admitted(decision.lease, asking, background);
@@ -155,26 +159,38 @@ export class Gate<R> {
   }
 
   /** Asks the store, for as long as it may take. What it answers later is given back. */
-  async #begin(
+  #begin(
     scope: Scope,
     key: string,
     fingerprint: Fingerprint,
     background?: (work: Promise<void>) => void,
-  ): Promise<Decision | { type: "open" | "unavailable" }> {
+  ): Begun | Promise<Begun> {
+    try {
+      const asked = this.#idem.decide(scope, key, fingerprint, this.#policy);
+      return isPromise(asked) ? this.#inTime(asked, background) : asked;
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
+  async #inTime(asked: Promise<Decision>, background?: (work: Promise<void>) => void): Promise<Begun> {
     const { failOpen, storeTimeout } = this.#rules;
-    const asked = this.#idem.begin(scope, key, fingerprint, this.#policy);
     try {
       const decision = await within(storeTimeout, asked);
       if (decision !== LATE) return decision;
-      const given = asked.then((late) => {
-        if (late.type === "miss") return this.#work(this.#giveBack(late.lease));
-      }, nothing);
-      background?.(given);
-      return failOpen ? OPEN : UNAVAILABLE;
     } catch (error) {
-      // What cannot be read blocks, whatever was asked for.
-      return failOpen && error instanceof StoreError && error.retryable ? OPEN : UNAVAILABLE;
+      return this.#failed(error);
     }
+    const given = asked.then((late) => {
+      if (late.type === "miss") return this.#work(this.#giveBack(late.lease));
+    }, nothing);
+    background?.(given);
+    return failOpen ? OPEN : UNAVAILABLE;
+  }
+
+  /** What cannot be read blocks, whatever was asked for. */
+  #failed(error: unknown): Begun {
+    return this.#rules.failOpen && error instanceof StoreError && error.retryable ? OPEN : UNAVAILABLE;
   }
 
   async #giveBack(late: Lease): Promise<void> {
@@ -227,22 +243,33 @@ export class Gate<R> {
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
-  async #scopeOf(request: R, { key }: Entry): Promise<Scope | "unauthenticated" | "scope"> {
+  #scopeOf(request: R, { key }: Entry): Scoped | Promise<Scoped> {
     try {
-      const told = await this.#rules.scope(request);
-      if (told === UNAUTHENTICATED) return "unauthenticated";
-      if (told === undefined) return "scope";
-      const scope = typeof told === "string" ? [told] : told;
-      // `null` as a text would be one scope for many.
-      if (!scope.every((part) => typeof part === "string")) {
-        throw new TypeError("idemp: every part of what `scope` gives is a text");
-      }
-      this.#check(scope, key);
-      return scope;
+      const told = this.#rules.scope(request);
+      if (!isPromise(told)) return this.#scopeIn(told, key);
+      return Promise.resolve(told)
+        .then((told) => this.#scopeIn(told, key))
+        .catch((error: unknown) => this.#noScope(error));
     } catch (error) {
-      this.#report(error);
-      return "scope";
+      return this.#noScope(error);
     }
+  }
+
+  #scopeIn(told: string | Scope | undefined | typeof UNAUTHENTICATED, key: string): Scoped {
+    if (told === UNAUTHENTICATED) return "unauthenticated";
+    if (told === undefined) return "scope";
+    const scope = typeof told === "string" ? [told] : told;
+    // `null` as a text would be one scope for many.
+    if (!scope.every((part) => typeof part === "string")) {
+      throw new TypeError("idemp: every part of what `scope` gives is a text");
+    }
+    this.#check(scope, key);
+    return scope;
+  }
+
+  #noScope(error: unknown): "scope" {
+    this.#report(error);
+    return "scope";
   }
 
   /** That core takes such a scope. It has taken the key, and a part is one with any key: so scopes that it
@@ -256,11 +283,20 @@ export class Gate<R> {
     known.add(text);
   }
 
-  async #fingerprintOf(request: R, target: Target, body: Uint8Array): Promise<Fingerprint | undefined> {
+  #fingerprintOf(request: R, target: Target, body: Uint8Array): Fingerprint | undefined | Promise<Fingerprint | undefined> {
+    const { fingerprint } = this.#rules;
+    if (fingerprint) return this.#ownFingerprint(() => fingerprint(request, body));
     try {
-      const { fingerprint } = this.#rules;
-      if (!fingerprint) return fingerprintOfRequest(target, body);
-      const told = await fingerprint(request, body);
+      return fingerprintOfRequest(target, body);
+    } catch (error) {
+      this.#report(error);
+      return undefined;
+    }
+  }
+
+  async #ownFingerprint(make: () => Awaitable<Fingerprint>): Promise<Fingerprint | undefined> {
+    try {
+      const told = await make();
       if (/^[0-9a-f]{66}$/.test(told)) return told;
       throw new TypeError("idemp: `fingerprint` gives what fingerprintOf, fingerprintJson or fingerprintBytes made");
     } catch (error) {
@@ -287,6 +323,9 @@ export class Gate<R> {
     }
   }
 }
+
+type Scoped = Scope | "unauthenticated" | "scope";
+type Begun = Decision | { type: "open" | "unavailable" };
 
 /** Scopes, of up to 2 kB each. */
 const MOST_KNOWN = 1000;

@@ -1,4 +1,5 @@
 import { storedHead, type Disposition } from "../core/http.js";
+import { isPromise } from "../driver.js";
 import { IdempError, StoreError } from "../errors.js";
 import { keptAlive } from "../keep-alive.js";
 import type { Ended, Lease } from "../lease.js";
@@ -66,15 +67,20 @@ export class Owner {
    *
    * To be awaited before the first byte of an answer goes out. What it gives is to be sent *instead* of
    * the handler's own answer, since that came too late: what the winner stored, or that somebody else is
-   * at work. It never rejects: where the store fails or does not answer in time the client is not to wait
+   * at work. It is there at once where the store answers
+   * at once. It never rejects: where the store fails or does not answer in time the client is not to wait
    * for it, and it is tried again in the background while the lease lives.
    */
-  async settle(outcome: Outcome): Promise<Answer | undefined> {
+  settle(outcome: Outcome): Answer | undefined | Promise<Answer | undefined> {
     if (this.#settled) return undefined;
     this.#settled = true;
     this.#awake.stop();
     const ending = this.#endingOf(outcome);
-    const ended = ending && (await this.#end(ending));
+    const ended = ending && this.#end(ending);
+    return isPromise(ended) ? ended.then((ended) => this.#after(ending, ended)) : this.#after(ending, ended);
+  }
+
+  #after(ending: Ending | undefined, ended: Ended | typeof FAILED | undefined): Answer | undefined {
     if (ended === FAILED) this.#at.background(this.#insist(ending as Ending));
     this.#at.left();
     // Retries were to get this outcome, and somebody else has executed it since, or does.
@@ -91,7 +97,7 @@ export class Owner {
     if (outcome.type !== "response" || becomes !== "remember") return WITHOUT[becomes];
     const stored = this.#stored(outcome);
     if (!stored) return WITHOUT.remember;
-    return { isOutcome: true, say: (lease) => lease.finish(stored) };
+    return { isOutcome: true, say: (lease) => lease.conclude({ verb: "finish", body: stored }) };
   }
 
   /** `undefined` where it cannot be stored. */
@@ -109,13 +115,21 @@ export class Owner {
     }
   }
 
-  async #end(ending: Ending): Promise<Ended | typeof FAILED | undefined> {
+  #end(ending: Ending): Ended | typeof FAILED | undefined | Promise<Ended | typeof FAILED | undefined> {
     try {
-      const ended = await within(this.#at.rules.storeTimeout, ending.say(this.#lease));
+      const asked = ending.say(this.#lease);
+      return isPromise(asked) ? this.#inTime(asked) : asked;
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  async #inTime(asked: Promise<Ended>): Promise<Ended | typeof FAILED | undefined> {
+    try {
+      const ended = await within(this.#at.rules.storeTimeout, asked);
       return ended === LATE ? FAILED : ended;
     } catch (error) {
-      // Asking again does not help where the store says so.
-      return helps(error) ? FAILED : undefined;
+      return failed(error);
     }
   }
 
@@ -132,20 +146,21 @@ export class Owner {
 interface Ending {
   /** Whether retries are to get the outcome of this execution. */
   readonly isOutcome: boolean;
-  say(lease: Lease): Promise<Ended>;
+  say(lease: Lease): Ended | Promise<Ended>;
 }
 
 /** Where there is no answer to store. */
 const WITHOUT: Record<Disposition, Ending> = {
-  remember: { isOutcome: true, say: (lease) => lease.finishUnstorable() },
-  release: { isOutcome: false, say: (lease) => lease.release() },
-  forget: { isOutcome: false, say: (lease) => lease.forget() },
-  fence: { isOutcome: false, say: (lease) => lease.abandon() },
+  remember: { isOutcome: true, say: (lease) => lease.conclude({ verb: "unstorable" }) },
+  release: { isOutcome: false, say: (lease) => lease.conclude({ verb: "release" }) },
+  forget: { isOutcome: false, say: (lease) => lease.conclude({ verb: "forget" }) },
+  fence: { isOutcome: false, say: (lease) => lease.conclude({ verb: "fence" }) },
 };
 
 const FAILED = Symbol("failed");
 
-function helps(error: unknown): boolean {
-  if (error instanceof StoreError) return error.retryable;
-  return !(error instanceof IdempError) || error.code === "CONTENDED";
+/** Asking again does not help where the store says so. */
+function failed(error: unknown): typeof FAILED | undefined {
+  const helps = error instanceof StoreError ? error.retryable : !(error instanceof IdempError) || error.code === "CONTENDED";
+  return helps ? FAILED : undefined;
 }

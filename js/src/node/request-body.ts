@@ -126,6 +126,8 @@ class Tee {
   end(body: Uint8Array | Unread): void {
     if (!this.reading) return;
     this.reading = false;
+    // What a weak map holds costs a collection of garbage more than the rest of a request.
+    tees.delete(this.req);
     if (body !== "broken") keepReadable(this.req);
     this.resolve(body);
   }

@@ -1,12 +1,13 @@
 /** A response, held back until what became of it is stored. */
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
+import { isPromise } from "../driver.js";
 import type { Answer } from "../gate/answer.js";
 import type { Owner } from "../gate/owner.js";
 import { Pieces } from "../gate/pieces.js";
 import { LONGEST_TIMER } from "../span.js";
 import { bodyless, bufferOf, coded, linesOf, owned, restoreHeaders, send, setAll } from "./answer.js";
 import { keepReadable, letGo, unclosed } from "./disconnect.js";
-import { stand, type Callback, type Captured, type Functions, type Standing, type Surface } from "./response-surface.js";
+import { leave, stand, type Callback, type Captured, type Functions, type Standing, type Surface } from "./response-surface.js";
 
 /** What is held back at most. */
 export interface CaptureLimits {
@@ -261,13 +262,16 @@ class Capture implements Surface {
     this.mode = Mode.Settling;
     clearTimeout(this.timer);
     const outcome = { type: "response", status: this.status, headers: linesOf(res), body } as const;
-    void this.owner.settle(outcome).then(this.release);
+    const instead = this.owner.settle(outcome);
+    if (isPromise(instead)) void instead.then(this.release);
+    else this.release(instead);
   }
 
   private settleUnstorable(): void {
     this.mode = Mode.Settling;
     clearTimeout(this.timer);
-    void this.owner.settle({ type: "unstorable", status: this.status }).then(this.release);
+    // Never at once: what is just being written is to be among the rest.
+    void Promise.resolve(this.owner.settle({ type: "unstorable", status: this.status })).then(this.release);
   }
 
   /** There will be no more of it, and what there is, is not all. */
@@ -279,7 +283,7 @@ class Capture implements Surface {
     if (this.mode === Mode.Open) this.status = this.res.statusCode;
     this.mode = Mode.Discarding;
     clearTimeout(this.timer);
-    void this.owner.settle({ type: "unstorable", status: this.status }).then(() => this.reappear());
+    void Promise.resolve(this.owner.settle({ type: "unstorable", status: this.status })).then(() => this.reappear());
   }
 
   private readonly release = (instead: Answer | undefined): void => {
@@ -296,6 +300,7 @@ class Capture implements Surface {
       res.destroy(error as Error);
     }
     this.reappear();
+    if (this.mode === Mode.Passing) leave(res, this.standing);
   };
 
   private letOut(): void {

@@ -34,6 +34,8 @@ export interface Standing {
   readonly surface: Surface;
   /** What it stands before. */
   readonly outer: Functions;
+  /** Whether functions stand on the prototype. */
+  readonly shared: boolean;
   /** The names of the functions that stand on the response itself, where others stand on its prototype. */
   readonly own: readonly Name[] | undefined;
   /** The `writeHead` that the handler is given. */
@@ -56,6 +58,11 @@ export function stand(surface: Surface, res: Captured, tells: boolean): Standing
   return standing;
 }
 
+/** It takes nothing any more. Where nothing stands on the response itself it is as if it had never been. */
+export function leave(res: Captured, { own, shared }: Standing): void {
+  if (shared && !own) standings.delete(res);
+}
+
 /** The prototype that an application of Express has for its requests, or for its responses: of the
  *  outermost one. Its base is one of the library, and that of Node's is for everybody. */
 export function applicationOf(message: IncomingMessage | ServerResponse): object | undefined {
@@ -76,7 +83,7 @@ function onItself(surface: Surface, res: Captured, tells: boolean): Standing {
   Object.assign(res, OWN);
   Object.defineProperty(res, "writableEnded", WRITABLE_ENDED);
   if (!tells) Object.defineProperty(res, "headersSent", HEADERS_SENT);
-  return { surface, outer, own: undefined, writeHead: OWN.writeHead };
+  return { surface, outer, shared: false, own: undefined, writeHead: OWN.writeHead };
 }
 
 /** Inside of another one, which stays in its place: what this one does not take is given to that. */
@@ -116,7 +123,7 @@ function onPrototype(surface: Surface, res: Captured, prototype: object): Standi
     Object.assign(outer, { [name]: res[name] });
     Object.assign(res, { [name]: OWN[name] });
   }
-  return { surface, outer, own, writeHead: res.writeHead };
+  return { surface, outer, shared: true, own, writeHead: res.writeHead };
 }
 
 function pick(from: ServerResponse): Functions {
