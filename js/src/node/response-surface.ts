@@ -97,7 +97,7 @@ function standInside(surface: Surface, res: Captured, tells: boolean): Standing 
   };
   tell("writableEnded", () => surface.endedHere());
   if (!tells) tell("headersSent", () => surface.begunHere());
-  return { surface, outer, own: undefined, writeHead: res.writeHead };
+  return { surface, outer, shared: false, own: undefined, writeHead: res.writeHead };
 }
 
 function onPrototype(surface: Surface, res: Captured, prototype: object): Standing {
