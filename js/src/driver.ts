@@ -41,5 +41,5 @@ async function driven<D>(store: Store, machine: Machine<D>): Promise<D> {
 /** Whether it has to be awaited. Not `instanceof`: pages replace `Promise` (zone.js), and a test runner
  *  has one of its own. */
 export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
-  return typeof (value as { then?: unknown } | undefined)?.then === "function";
+  return !!(value as { then?: unknown } | undefined)?.then;
 }

@@ -1,14 +1,20 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Out, fromHex, toHex } from "../src/core/bytes.js";
+import { In, Out, fromHex, toHex } from "../src/core/bytes.js";
 
 test("what does not fit is refused, and never wrapped", () => {
   assert.throws(() => new Out().number(-1), RangeError);
-  assert.throws(() => new Out().number(-1n), RangeError);
+  assert.throws(() => new Out().big(-1n), RangeError);
   assert.throws(() => new Out().number(0.5), RangeError);
-  assert.throws(() => new Out().number(Number.NaN), RangeError);
+  for (const number of [Number.NaN, Infinity, -Infinity]) assert.throws(() => new Out().number(number), RangeError);
   assert.throws(() => new Out().framed(new Uint8Array(65_536)), RangeError);
-  assert.equal(toHex(new Out().number(2 ** 53).done()), "0020000000000000");
+  for (const number of [0, 1, 2 ** 32 - 1, 2 ** 32, 1_795_382_748_215, 2 ** 53 - 1, 2 ** 53, 2 ** 63]) {
+    const written = new Out().number(number).done();
+    assert.equal(toHex(written), BigInt(number).toString(16).padStart(16, "0"));
+    assert.equal(new In(written).number(), number);
+    assert.equal(new In(written).big(), BigInt(number));
+  }
+  assert.equal(toHex(new Out().big(2n ** 64n - 1n).done()), "f".repeat(16));
 });
 
 test("two that are written at the same time do not mix", () => {

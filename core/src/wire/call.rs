@@ -23,7 +23,7 @@ pub(super) enum Call {
 
 impl Call {
     /// Reads a call, or one that has started, as [`Call::write`] wrote it.
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn read(from: &mut Reader<'_>, started: bool) -> Self {
         let mut call = Self::read_call(from);
         if started {
@@ -110,7 +110,7 @@ impl Call {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn write(&self, out: &mut Writer) {
         match self {
             Self::Begin(begin) => {
@@ -174,7 +174,7 @@ impl Call {
 }
 
 /// Writes the question, and says so; or writes the answer. An error of the slot is the host's to throw.
-#[inline(never)]
+#[cfg_attr(idemp_small, inline(never))]
 fn next<T: Told>(
     machine: &mut impl Machine<Done = Result<T, SlotError>>,
     reply: Option<Swapped>,
@@ -201,7 +201,7 @@ fn next<T: Told>(
     }
 }
 
-#[inline(never)]
+#[cfg_attr(idemp_small, inline(never))]
 fn verb(from: &mut Reader<'_>) -> Verb {
     match from.byte() {
         1 => Verb::Finish(from.body()),
@@ -218,7 +218,7 @@ fn verb(from: &mut Reader<'_>) -> Verb {
     }
 }
 
-#[inline(never)]
+#[cfg_attr(idemp_small, inline(never))]
 fn write_verb(verb: &Verb, out: &mut Writer) {
     let (number, body) = match verb {
         Verb::Finish(outcome) => (1, Some(outcome)),
@@ -241,7 +241,7 @@ pub(super) trait Told {
 }
 
 impl Told for Decision {
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn tell(&self, out: &mut Writer) {
         match self {
             Self::Miss(token) => {
@@ -265,7 +265,7 @@ impl Told for Decision {
 }
 
 impl Told for Replay {
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn tell(&self, out: &mut Writer) {
         out.span(self.remaining);
         out.body(&self.outcome);
@@ -273,7 +273,7 @@ impl Told for Replay {
 }
 
 impl Told for LeaseReply {
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn tell(&self, out: &mut Writer) {
         match self {
             Self::Held(token) => {
@@ -294,7 +294,7 @@ impl Told for LeaseReply {
 }
 
 impl Told for Resolved {
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn tell(&self, out: &mut Writer) {
         out.byte(match self {
             Self::Done => 1,
@@ -305,7 +305,7 @@ impl Told for Resolved {
 }
 
 impl Told for Option<Peeked> {
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn tell(&self, out: &mut Writer) {
         let Some(seen) = self else {
             return out.byte(0);

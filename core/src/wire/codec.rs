@@ -34,7 +34,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The first thing that was wrong, or that something is left.
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn end(self) -> Result<(), Refused> {
         match self.refused {
             Some(refused) => Err(refused),
@@ -44,13 +44,13 @@ impl<'a> Reader<'a> {
     }
 
     #[cold]
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn refuse(&mut self, why: Refused) {
         self.refused.get_or_insert(why);
         self.rest = &[];
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn bytes(&mut self, length: usize) -> &'a [u8] {
         match self.rest.split_at_checked(length) {
             Some((taken, rest)) => {
@@ -64,13 +64,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn byte(&mut self) -> u8 {
         self.bytes(1).first().copied().unwrap_or(0)
     }
 
     /// A number below `end`.
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn below(&mut self, end: u8) -> u8 {
         let byte = self.byte();
         if byte < end {
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
         self.below(2) == 1
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn big_endian(&mut self, length: usize) -> u64 {
         let bytes = self.bytes(length).iter();
         bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         self.big_endian(8)
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn span(&mut self) -> Duration {
         Duration::from_millis(self.number())
     }
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The mark that stands for a body.
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn body(&mut self) -> Body {
         match self.byte() {
             0 => Body::default(),
@@ -148,12 +148,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn optional_body(&mut self) -> Option<Body> {
         self.flag().then(|| self.body())
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn random(&mut self) -> [u8; 16] {
         self.bytes(16).try_into().unwrap_or_default()
     }
@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
         Owner::from_bytes(self.random())
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn slot_key(&mut self) -> SlotKey {
         SlotKey::from_bytes(self.framed()).unwrap_or_else(|why| {
             self.refuse(why.into());
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn fingerprint(&mut self) -> Fingerprint {
         let version = self.byte();
         let digest = self.bytes(32).try_into().unwrap_or_default();
@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn policy(&mut self) -> Policy {
         let unchecked = Unchecked {
             usage: self.usage(),
@@ -213,7 +213,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn token(&mut self) -> LeaseToken {
         LeaseToken {
             slot: self.slot_key(),
@@ -234,7 +234,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     fn head(&mut self) -> Head {
         Head::from_bytes(self.framed()).unwrap_or_else(|| {
             // Longer than any record of this library.
@@ -243,7 +243,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn slot(&mut self) -> Slot {
         Slot {
             rev: self.rev(),
@@ -254,7 +254,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn reply(&mut self) -> Swapped {
         Swapped {
             now: self.time(),
@@ -266,7 +266,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn expect(&mut self) -> Expect {
         if self.flag() {
             Expect::Rev(self.rev())
@@ -343,22 +343,22 @@ impl Writer {
         self.written
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.written.extend_from_slice(bytes);
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn byte(&mut self, byte: u8) {
         self.bytes(&[byte]);
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn number(&mut self, number: u64) {
         self.bytes(&number.to_be_bytes());
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn span(&mut self, span: Duration) {
         self.number(millis(span));
     }
@@ -372,7 +372,7 @@ impl Writer {
     }
 
     /// The longest that is ever framed, the name of a slot, is far below 64 KiB.
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn framed(&mut self, bytes: &[u8]) {
         self.bytes(&(bytes.len() as u16).to_be_bytes());
         self.bytes(bytes);
@@ -386,7 +386,7 @@ impl Writer {
     }
 
     /// A body was made of a mark, and is told as that.
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn body(&mut self, body: &Body) {
         #[cfg(not(idemp_small))]
         if let Some(bodies) = &mut self.bodies {
@@ -396,7 +396,7 @@ impl Writer {
         self.byte(body.first().copied().unwrap_or(0));
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn optional_body(&mut self, body: Option<&Body>) {
         self.byte(body.is_some().into());
         if let Some(body) = body {
@@ -404,7 +404,7 @@ impl Writer {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn fingerprint(&mut self, fingerprint: &Fingerprint) {
         self.byte(fingerprint.version());
         self.bytes(fingerprint.digest());
@@ -414,7 +414,7 @@ impl Writer {
         self.byte((lapse == Lapse::Fence).into());
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn policy(&mut self, policy: &Policy) {
         self.byte((policy.usage() == Usage::WhileActive).into());
         self.lapse(policy.lapse());
@@ -428,7 +428,7 @@ impl Writer {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     pub(super) fn token(&mut self, token: &LeaseToken) {
         self.framed(token.slot.as_bytes());
         self.fingerprint(&token.fingerprint);
@@ -467,7 +467,7 @@ impl Writer {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(idemp_small, inline(never))]
     /// Without the name of the slot, which the host knows.
     pub(super) fn swap(&mut self, swap: &Swap) {
         match &swap.expect {

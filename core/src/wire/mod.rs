@@ -193,13 +193,13 @@ impl From<CanonicalError> for Refused {
 }
 
 /// Checks the name of a slot: see [`SlotKey::from_bytes`]. Nothing out.
-#[inline(never)]
+#[cfg_attr(idemp_small, inline(never))]
 fn name(name: &[u8]) -> Result<(), Refused> {
     SlotKey::from_bytes(name)?;
     Ok(())
 }
 
-#[inline(never)]
+#[cfg_attr(idemp_small, inline(never))]
 fn policy(options: &[u8], out: &mut Writer) -> Result<(), Refused> {
     let mut from = Reader::new(options);
     let (usage, lapse, retention) = (from.usage(), from.lapse(), from.span());
@@ -225,7 +225,7 @@ fn policy(options: &[u8], out: &mut Writer) -> Result<(), Refused> {
 }
 
 /// The first step of a call, or the next one of a machine that has started.
-#[inline(never)]
+#[cfg_attr(idemp_small, inline(never))]
 fn step(question: &[u8], started: bool, out: &mut Writer) -> Result<(), Refused> {
     let mut from = Reader::new(question);
     let fresh = from.rev();
@@ -235,7 +235,7 @@ fn step(question: &[u8], started: bool, out: &mut Writer) -> Result<(), Refused>
     call.step(reply, fresh, out)
 }
 
-#[inline(never)]
+#[cfg_attr(idemp_small, inline(never))]
 fn apply(question: &[u8], out: &mut Writer) -> Result<(), Refused> {
     let mut from = Reader::new(question);
     let now = from.time();
@@ -258,7 +258,7 @@ fn apply(question: &[u8], out: &mut Writer) -> Result<(), Refused> {
     Ok(())
 }
 
-#[inline(never)]
+#[cfg_attr(idemp_small, inline(never))]
 fn fingerprint(body: &[u8], json: bool, out: &mut Writer) {
     let mut preimage = Vec::new();
     if json {

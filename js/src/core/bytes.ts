@@ -14,19 +14,20 @@ export function toHex(bytes: Uint8Array): string {
 
 /** Undefined where the text is not pairs of hex digits, in lower case. */
 export function fromHex(text: string, bytes: Uint8Array = new Uint8Array(text.length >> 1), to = 0): Uint8Array | undefined {
-  for (let at = 0; at < text.length; at += 2) {
-    const high = digit(text.charCodeAt(at));
-    const low = digit(text.charCodeAt(at + 1));
-    if ((high | low) & ~15) return undefined;
-    bytes[to++] = (high << 4) | low;
+  for (let at = 0; at < text.length; to++) {
+    const byte = (digit(text.charCodeAt(at++)) << 4) | digit(text.charCodeAt(at++));
+    // A digit that is none is negative, and so is the whole.
+    if (byte < 0) return undefined;
+    bytes[to] = byte;
   }
   return bytes;
 }
 
-/** More than 15 where it is none. */
+const DIGITS = new Int8Array(128).fill(-1);
+for (let digit = 0; digit < 16; digit++) DIGITS[digit.toString(16).charCodeAt(0)] = digit;
+
 function digit(code: number): number {
-  if (code >= 48 && code <= 57) return code - 48;
-  return code >= 97 && code <= 102 ? code - 87 : 16;
+  return code < 128 ? DIGITS[code]! : -1;
 }
 
 export function equal(left: Uint8Array, right: Uint8Array): boolean {
@@ -35,14 +36,7 @@ export function equal(left: Uint8Array, right: Uint8Array): boolean {
 
 /** Text in UTF-8; undefined where it has half of a surrogate pair, which would become another text. */
 export function encoded(text: string): Uint8Array | undefined {
-  // Most are short and ASCII, and then a call into the host costs more than the rest.
-  const bytes = new Uint8Array(text.length);
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if (code > 127) return /\p{Surrogate}/u.test(text) ? undefined : utf8.encode(text);
-    bytes[at] = code;
-  }
-  return bytes;
+  return /\p{Surrogate}/u.test(text) ? undefined : utf8.encode(text);
 }
 
 /** The buffer of the last one that was written, for the next. */
@@ -89,12 +83,18 @@ export class Out {
     return this;
   }
 
-  /** A time or a span in milliseconds, or a fence. */
-  number(value: number | bigint): this {
+  /** A time or a span in milliseconds. */
+  number(value: number): this {
     // Wrapped, a time before 1970 would be one at which everything is gone.
-    if (value < 0) throw new RangeError("a time, a span or a fence is not negative");
+    if (value % 1 !== 0 || value < 0) throw new RangeError("a time or a span is no whole number, or negative");
+    return this.word(value / 2 ** 32).word(value);
+  }
+
+  /** A fence, of 64 bits. */
+  big(value: bigint): this {
+    if (value < 0) throw new RangeError("a fence is not negative");
     const at = this.room(8);
-    this.view.setBigUint64(at, BigInt(value));
+    this.view.setBigUint64(at, value);
     return this;
   }
 
@@ -168,7 +168,7 @@ export class In {
   }
 
   number(): number {
-    return Number(this.big());
+    return this.word() * 2 ** 32 + this.word();
   }
 
   raw(length: number): Uint8Array {

@@ -59,16 +59,16 @@ class Answer extends In {
 let last = new Answer(io.bytes);
 
 /** The wire functions of the addon. */
-export function nativeCore(addon: Addon): Core {
+export function nativeCore({ call, callOn }: Addon): Core {
   const core: Core = (question, bytes) => {
-    const apart = addon.callOn(question, bytes, io.bytes);
+    const apart = callOn(question, bytes, io.bytes);
     return sound(apart ?? io.bytes.slice(HEADER, HEADER + Answer.last.length));
   };
   core.fingerprint = (body, json) => {
     const question = json ? FINGERPRINT_JSON : FINGERPRINT_BYTES;
-    if (typeof body !== "string") addon.callOn(question, body, io.bytes);
-    else if (body.length * 3 > io.bytes.length) addon.callOn(question, Buffer.from(body), io.bytes);
-    else addon.call(question, io.bytes, Answer.last.buffer.write(body));
+    if (typeof body !== "string") callOn(question, body, io.bytes);
+    else if (body.length * 3 > io.bytes.length) callOn(question, Buffer.from(body), io.bytes);
+    else call(question, io.bytes, Answer.last.buffer.write(body));
     // 33 bytes; there is no body that has no fingerprint.
     if (io.bytes[HEADER] !== 1) throw failed();
     return Answer.last.buffer.toString("hex", HEADER + 1, HEADER + 34);
@@ -76,7 +76,7 @@ export function nativeCore(addon: Addon): Core {
   core.desk = {
     out: question,
     ask(number, out) {
-      const apart = addon.call(number, out.bytes, out.length);
+      const apart = call(number, out.bytes, out.length);
       return sound(apart ?? out.bytes.subarray(HEADER, HEADER + Answer.last.length));
     },
     hex: hexOf,

@@ -52,8 +52,8 @@ export function fingerprintBytes(body: Uint8Array): Fingerprint {
 
 function fingerprint(body: string | Uint8Array, json: boolean): Fingerprint {
   const own = core().fingerprint;
-  const asked = () => toHex(ask(json ? FINGERPRINT_JSON : FINGERPRINT_BYTES, bytes(body)));
-  return (own ? own(body, json) : asked()) as Fingerprint;
+  if (own) return own(body, json) as Fingerprint;
+  return toHex(ask(json ? FINGERPRINT_JSON : FINGERPRINT_BYTES, bytes(body))) as Fingerprint;
 }
 
 /**

@@ -66,14 +66,14 @@ export type Entropy = () => Uint8Array;
 export const systemEntropy: Entropy = () => {
   // Drawn for many at once, since each draw is a call into the system. None is handed out twice.
   if (drawn === pool.length) {
-    crypto.getRandomValues(pool);
+    pool = crypto.getRandomValues(new Uint8Array(1024));
     drawn = 0;
   }
-  return pool.slice(drawn, (drawn += 16));
+  return pool.subarray(drawn, (drawn += 16));
 };
 
-const pool = new Uint8Array(1024);
-let drawn = pool.length;
+let pool = NOTHING;
+let drawn = 0;
 
 export function begin(
   slot: FramedName,
@@ -225,7 +225,7 @@ export function heldOf(token: LeaseToken, policy?: CheckedPolicy): Held {
     .hex(token.owner)
     .hex(token.rev)
     .word(token.attempt)
-    .number(BigInt(token.fence))
+    .big(BigInt(token.fence))
     .number(token.granted_at)
     .number(token.lease_until)
     .number(token.seen_at);

@@ -7,6 +7,8 @@ export interface Addon {
   readonly LAYOUT: number;
   call(question: number, io: Uint8Array, length: number): Uint8Array | null;
   callOn(question: number, bytes: Uint8Array, io: Uint8Array): Uint8Array | null;
+  /** `store` is the number of a memory store. */
+  driveInMemory(store: number, io: Uint8Array, length: number, own?: Uint8Array, known?: Uint8Array): Uint8Array | null;
   readonly Clock: new (now: number) => AddonClock;
   readonly MemoryStore: new (capacity: number, clock?: AddonClock) => AddonMemory;
   readonly SqliteStore: new (path: string, opening: SqliteOpening, clock?: AddonClock) => AddonSqlite;
@@ -17,18 +19,17 @@ export interface AddonClock {
   set(now: number): void;
 }
 
-export interface AddonStore {
-  drive(io: Uint8Array, length: number, own?: Uint8Array, known?: Uint8Array): Uint8Array | null;
+export interface AddonMemory {
+  readonly number: number;
   swap(io: Uint8Array, length: number, own?: Uint8Array): Uint8Array | null;
-}
-
-export interface AddonMemory extends AddonStore {
   forget(prefix: Uint8Array): void;
   readonly size: number;
   purge(): number;
 }
 
-export interface AddonSqlite extends AddonStore {
+export interface AddonSqlite {
+  drive(io: Uint8Array, length: number, own?: Uint8Array, known?: Uint8Array): Uint8Array | null;
+  swap(io: Uint8Array, length: number, own?: Uint8Array): Uint8Array | null;
   tick(): Promise<void> | null;
   take(io: Uint8Array): Uint8Array | null;
   purge(limit: number): Promise<number>;

@@ -1,7 +1,7 @@
 import { IdempError } from "../errors.js";
 import type { SlotKey } from "../store.js";
 import { NAME, ask } from "./ask.js";
-import { Out, encoded, toHex } from "./bytes.js";
+import { Out, encoded, latin1Into, toHex } from "./bytes.js";
 import type { FramedName } from "./machine.js";
 
 /** Who and what a key belongs to: 1 to 8 parts of 1 to 255 bytes. */
@@ -44,15 +44,9 @@ export function slotName(scope: Scope, key: string): FramedName {
 function put(out: Out, text: string): void {
   const { length } = out;
   // The most are short and plain.
-  for (let at = 0; at < text.length && at < 256; at++) {
-    const code = text.charCodeAt(at);
-    if (code > 127) {
-      out.length = length;
-      const utf8 = encoded(text);
-      if (!utf8) throw new IdempError("KEY_INVALID", "a key or a part of a scope is not well-formed Unicode");
-      out.raw(utf8.subarray(0, 256));
-      return;
-    }
-    out.byte(code);
-  }
+  if (text.length < 256 && latin1Into(out, text) < 128) return;
+  out.length = length;
+  const utf8 = encoded(text);
+  if (!utf8) throw new IdempError("KEY_INVALID", "a key or a part of a scope is not well-formed Unicode");
+  out.raw(utf8.subarray(0, 256));
 }

@@ -8,19 +8,24 @@ import type { MemoryStore } from "./memory.js";
 
 /** The memory store of the addon: a call is one crossing, and over when it returns. */
 export function nativeMemory(addon: Addon, capacity: number, clock?: AddonClock): MemoryStore {
-  return new NativeMemory(new addon.MemoryStore(capacity, clock));
+  return new NativeMemory(new addon.MemoryStore(capacity, clock), addon.driveInMemory);
 }
 
 class NativeMemory implements MemoryStore, Driving {
   readonly #store: AddonMemory;
+  readonly #number: number;
+  readonly #drive: Addon["driveInMemory"];
 
-  constructor(store: AddonMemory) {
+  constructor(store: AddonMemory, drive: Addon["driveInMemory"]) {
     this.#store = store;
+    this.#number = store.number;
+    this.#drive = drive;
   }
 
   [DRIVE]<D>(call: Call<D>): D {
     const out = call.write(question());
-    return done(call, this.#store.drive(out.bytes, out.length, call.own, call.known));
+    const drive = this.#drive;
+    return done(call, drive(this.#number, out.bytes, out.length, call.own, call.known));
   }
 
   swap(swap: Swap): Swapped {
