@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
@@ -51,7 +52,7 @@ impl Calls {
             ready: self.ready.clone(),
         }));
         let mut call: Call = Box::pin(call);
-        match call.as_mut().poll(&mut Context::from_waker(&waker)) {
+        match poll(&mut call, &waker) {
             Poll::Ready(told) => told,
             Poll::Pending => {
                 open.calls.insert(number, (call, waker));
@@ -70,7 +71,7 @@ impl Calls {
             let Some((call, waker)) = open.calls.get_mut(&number) else {
                 continue;
             };
-            if let Poll::Ready(told) = call.as_mut().poll(&mut Context::from_waker(waker)) {
+            if let Poll::Ready(told) = poll(call, waker) {
                 open.calls.remove(&number);
                 return told.to(number);
             }
@@ -87,6 +88,13 @@ impl Calls {
         woken.tick = Some(tick);
         Ok(Some(promise))
     }
+}
+
+/// One that panics has ended, too.
+fn poll(call: &mut Call, waker: &Waker) -> Poll<Told> {
+    let context = &mut Context::from_waker(waker);
+    catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)))
+        .unwrap_or_else(|_| Poll::Ready(Told::store_panicked()))
 }
 
 impl Open {
@@ -133,4 +141,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    #[test]
+    fn a_call_that_fails_when_it_is_taken_has_ended_with_an_unknown_outcome() {
+        let calls = Calls::default();
+        let mut polls = 0;
+        let begun = calls.start(poll_fn(move |context| {
+            polls += 1;
+            assert!(polls == 1, "a store that panics");
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        let taken = calls.take();
+        assert_eq!(
+            taken.parts(),
+            (begun.parts().0, Some(2)),
+            "the store failed"
+        );
+        assert_eq!(calls.take().parts(), (0, None), "and no call is left");
+    }
 }

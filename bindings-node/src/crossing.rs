@@ -63,9 +63,20 @@ impl Told {
         Self::later(0)
     }
 
+    /// What a store that panicked did is not known.
+    pub(crate) fn store_panicked() -> Self {
+        (&StoreError::unavailable("the store failed unexpectedly")).into()
+    }
+
     /// The answer to that call.
     pub(crate) fn to(self, call: u32) -> Self {
         Self { call, ..self }
+    }
+
+    /// The number of the call, and what the answer begins with.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (u32, Option<u8>) {
+        (self.call, self.bytes.first().copied())
     }
 
     /// Puts it into the buffer; what does not fit is given.
@@ -146,10 +157,7 @@ pub(crate) fn caught(work: impl FnOnce() -> Told) -> Told {
 
 /// For work on a store, the outcome of which is then unknown.
 pub(crate) fn caught_in_store(work: impl FnOnce() -> Told) -> Told {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let panicked = "the store failed unexpectedly";
-        (&StoreError::unavailable(panicked)).into()
-    })
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Told::store_panicked())
 }
 
 /// A body that crossed.

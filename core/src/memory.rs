@@ -521,6 +521,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_forgotten_leaves_the_place_to_what_had_to_stand_aside() {
+        for (prefix, left) in [(&b"a"[..], 2), (b"b", 2), (b"c", 2), (b"", 0), (b"d", 3)] {
+            let mut slots = Slots::default();
+            for key in [b"a", b"b", b"c"] {
+                slots.insert(1, key, &slot(Body::default()));
+            }
+            assert_eq!(slots.forget(prefix), 3 - left);
+            assert_eq!(slots.records.len(), left.min(1));
+            for key in [b"a", b"b", b"c"] {
+                let stays = !key.starts_with(prefix);
+                assert_eq!(slots.get(1, key).is_some(), stays);
+            }
+        }
+    }
+
+    #[test]
     fn a_part_of_something_large_does_not_keep_it_in_memory() {
         let large: Arc<[u8]> = vec![1; 1 << 20].into();
         let record = Record::new(b"key", &slot(Body::part(large.clone(), 0..1000)));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use idemp::testing::FakeClock;
 use idemp::{
     Clock, Decision, Error, Fingerprint, Idempotency, Key, Lease, MemoryStore, Policy, Scope,
-    StoreError,
+    SlotKey, StoreError,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -97,6 +97,26 @@ fn a_purge_takes_what_is_gone_and_nothing_else_and_says_how_many() {
     assert_eq!(idem.store().purge(), 10);
     assert_eq!(idem.store().len(), 1);
     drop(lease);
+}
+
+#[test]
+fn forget_takes_what_begins_so_live_or_not_and_the_room_is_free() {
+    let (_, idem) = small(6);
+    let other = Scope::new(["user-12"]).unwrap();
+    for n in 0..3 {
+        let _ = miss(&idem, n).detach();
+        assert!(idem.begin(&other, &key(n), &payload()).is_ok());
+    }
+    let name = SlotKey::new(&scope(), &key(0));
+    let prefix = &name.as_bytes()[..name.as_bytes().len() - key(0).as_str().len()];
+    assert_eq!(idem.store().forget(prefix), 3);
+    assert_eq!(idem.store().forget(prefix), 0);
+    assert_eq!(idem.store().len(), 3);
+    for n in 3..6 {
+        let _ = miss(&idem, n).detach();
+    }
+    assert_eq!(idem.store().forget(b""), 6);
+    assert!(idem.store().is_empty());
 }
 
 #[test]

@@ -41,6 +41,8 @@ async function converted(file, format) {
   const generated = file.startsWith("generated");
   const loader = /\.tsx?$/.exec(file)?.[0].slice(1) ?? "js";
   const options = { format, loader, target: "es2022", jsx: "automatic", minify: generated, charset: "utf8" };
+  // What finds its neighbours by where it lies.
+  if (format === "cjs") options.define = { "import.meta.url": "__filename" };
   const { code } = await transform(readFileSync(join(source, file), "utf8"), options);
   return format === "cjs" ? renamed(code) : code;
 }

@@ -2,11 +2,14 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { connect, createServer } from "node:http2";
+import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { suite, test, type TestContext } from "node:test";
 import { gzipSync } from "node:zlib";
 import type { RequestHandler } from "express";
 import type { ExpressOptions } from "../src/express/index.js";
+import { readBody } from "../src/node/request-body.js";
 import { onEachVersion } from "./express-rig.js";
 import { answer, listen, signal, type Loopback } from "./loopback.js";
 
@@ -215,6 +218,18 @@ onEachVersion(({ express, rig }) => {
         assert.equal((await server.ask({ key: "other", body: "x", headers: { "content-type": "text/plain" } })).status, 200);
       });
 
+      test("is refused though its value is asked for, where that is without the files", async (t) => {
+        const uploads: RequestHandler = (req, _, next) => {
+          req.body = { title: "a form" };
+          req.resume().on("end", next);
+        };
+        const { ask } = await parsed(t, uploads, { parsed: true });
+        const form = (file: string) => `--b\r\ncontent-disposition: form-data; name=file; filename=f\r\n\r\n${file}\r\n--b--`;
+        for (const file of ["one", "two"]) {
+          assert.equal((await ask(form(file), "multipart/form-data; boundary=b")).code, "IDEMPOTENCY_BODY_CONSUMED");
+        }
+      });
+
       test("and had nothing in it is like any that has not", async (t) => {
         const { server } = await parsed(t, (req, _, next) => void req.resume().on("end", next));
         assert.equal((await server.ask({ key: "k" })).text, "null");
@@ -235,4 +250,30 @@ onEachVersion(({ express, rig }) => {
       assert.equal(heard, '{"a":1}');
     });
   });
+});
+
+test("a body over HTTP/2 that somebody has read is not taken for an empty one", async (t) => {
+  const told: unknown[] = [];
+  const server = createServer((req, res) => {
+    const message = req as unknown as IncomingMessage;
+    const tell = () => {
+      const body = readBody(message, 100);
+      told.push(body instanceof Uint8Array ? body.length : body);
+      res.end();
+    };
+    req.resume().on("end", tell);
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const client = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  t.after(() => {
+    client.close();
+    server.close();
+  });
+  for (const body of ["a payment", ""]) {
+    const sent = client.request({ ":method": "POST", ":path": "/" });
+    sent.end(body);
+    sent.resume();
+    await once(sent, "close");
+  }
+  assert.deepEqual(told, ["consumed", 0]);
 });

@@ -10,6 +10,41 @@ import { onEachVersion } from "./express-rig.js";
 import { listen, signal, type Answered } from "./loopback.js";
 
 onEachVersion(({ express, rig, twice, rejections }) => {
+  suite("somebody outside who answers while the claim is asked", () => {
+    const answeredMeanwhile = async (t: TestContext, outside: RequestHandler) => {
+      const { app, protect, store } = rig({ maxOwners: 1 });
+      let runs = 0;
+      const begun = signal<Parameters<RequestHandler>>();
+      app.use((req, res, next) => {
+        if (store.swaps === 0) begun.happen([req, res, next]);
+        next();
+      });
+      app.post("/", protect, (_, res) => void res.end(`run ${++runs}`));
+      const server = await listen(t, app);
+      store.next = ["held"];
+      const asked = server.ask({ key: "k", alone: true }).catch(() => undefined);
+      const [req, res, next] = await begun.happened;
+      while (store.swaps === 0) await new Promise(setImmediate);
+      outside(req, res, next);
+      await new Promise(setImmediate);
+      store.go();
+      const answer = await asked;
+      await protect.idle();
+      assert.equal(runs, 0, "nobody waits for it");
+      assert.equal((await server.ask({ key: "k" })).text, "run 1", "its retry is executed");
+      return answer;
+    };
+
+    test("with a whole answer: that one is the client's", async (t) => {
+      const answer = await answeredMeanwhile(t, (_, res) => void res.status(503).end("late"));
+      assert.equal(answer?.text, "late");
+    });
+
+    test("with a part of one: it breaks off", async (t) => {
+      assert.equal(await answeredMeanwhile(t, (_, res) => void res.write("a part")), undefined);
+    });
+  });
+
   suite("a handler that fails", () => {
     const failing = async (t: TestContext, handler: RequestHandler) => {
       const { first, again, runs } = await twice(t, handler);

@@ -9,10 +9,50 @@ import { pipeline } from "node:stream";
 import { suite, test } from "node:test";
 import { createGzip, gunzipSync, gzipSync } from "node:zlib";
 import type { Express, RequestHandler } from "express";
+import { idempotent } from "../src/express/index.js";
 import { onEachVersion } from "./express-rig.js";
 import { answer, listen, signal, type Answered } from "./loopback.js";
 
 onEachVersion(({ express, rig, twice, replays }) => {
+  suite("one inside of another, each with a scope of its own", () => {
+    for (const [name, handler] of Object.entries<RequestHandler>({
+      "a whole answer": (_, res) => void res.status(201).json({ id: 1 }),
+      "pieces": (_, res) => {
+        res.writeHead(201, { "content-type": "text/plain" });
+        res.write("one, ");
+        setImmediate(() => res.end("two"));
+      },
+      "a head that goes first": (_, res) => {
+        res.flushHeaders();
+        setImmediate(() => res.end("later"));
+      },
+    })) {
+      test(`${name} is stored by both, goes out once, and is replayed`, async (t) => {
+        const { app, idem, protect, store } = rig();
+        let runs = 0;
+        app.use(idempotent(idem, { scope: () => "outside" }));
+        app.post("/", protect, (_, __, next) => void (runs++, next()), handler);
+        const server = await listen(t, app);
+        const first = await server.ask({ key: "k", body: "x" });
+        const again = await server.ask({ key: "k", body: "x" });
+        assert.deepEqual([again.status, again.text, again.replayed, runs], [first.status, first.text, true, 1]);
+        assert.equal(store.inner.size, 2);
+      });
+    }
+
+    test("an answer that breaks off is unknown in both", async (t) => {
+      const { app, idem, protect } = rig();
+      app.use(idempotent(idem, { scope: () => "outside" }));
+      app.post("/", protect, (_, res) => {
+        res.write("a part");
+        res.destroy();
+      });
+      const server = await listen(t, app);
+      await assert.rejects(server.ask({ key: "k", body: "x" }));
+      assert.equal((await server.ask({ key: "k", body: "x" })).code, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    });
+  });
+
   suite("an answer is replayed byte for byte", () => {
     test("res.json", async (t) => {
       const first = await replays(t, (_, res) => void res.status(201).json({ id: "vt_1", none: null }));
@@ -32,6 +72,18 @@ onEachVersion(({ express, rig, twice, replays }) => {
       const bytes = Buffer.from([0, 255, 254, 128, 13, 10, 0]);
       assert.deepEqual((await replays(t, (_, res) => void res.send(bytes))).body, bytes);
       assert.equal((await replays(t, (_, res) => void res.send())).text, "");
+    });
+
+    test("bytes beyond ASCII in a header are the same on a replay, whatever the body is", async (t) => {
+      for (const body of ["plain", "grüße", "ü".repeat(20_000), Buffer.from("bytes")]) {
+        const { first, again } = await twice(t, (_, res) => {
+          res.setHeader("Link", "</caf\u00e9>; rel=next");
+          res.end(body);
+        });
+        assert.equal(again.replayed, true);
+        assert.equal(first.headers.link, "</caf\u00e9>; rel=next");
+        assert.deepEqual([again.headers.link, again.body], [first.headers.link, first.body]);
+      }
     });
 
     test("204 and 304 without a body, whatever is written", async (t) => {

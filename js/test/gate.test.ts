@@ -485,6 +485,22 @@ suite("a store that fails", () => {
     assert.equal(runs(), 1);
   });
 
+  test("shutdown waits for a claim that is on its way, and for what is executed under it", async () => {
+    const { ask, store, gate } = rig();
+    store.next = ["held"];
+    const story: string[] = [];
+    const asked = ask({}, (owner, run) => {
+      story.push("executed");
+      return created(owner, run);
+    });
+    while (store.swaps === 0) await new Promise(setImmediate);
+    const over = gate.idle().then(() => story.push("idle"));
+    await new Promise(setImmediate);
+    store.go();
+    await Promise.all([asked, over]);
+    assert.deepEqual(story, ["executed", "idle"]);
+  });
+
   test("one that hangs on finish keeps no client waiting", async () => {
     const { ask, store, gate, runs } = rig({ storeTimeout: SOON });
     store.next = ["done", "held"];

@@ -59,6 +59,39 @@ function stream() {
   return { body, controller, send: (text: string) => controller.enqueue(Buffer.from(text)), cancelled: () => cancelled };
 }
 
+test("a request that cannot be made anew is an error that leaves its key and its place free", async () => {
+  class Relative extends Request {
+    override get url() {
+      return "/tasks";
+    }
+  }
+  const { call, once, runs } = rig(counted, { maxOwners: 1 });
+  const init = () => ({ method: "POST", headers: JSON_KEY, body: "{}" });
+  await assert.rejects(call(new Relative("http://localhost/", init())), TypeError);
+  await once.idle();
+  assert.equal(runs(), 0);
+});
+
+suite("a response that is not what it says", () => {
+  test("is no response of this runtime: its error is told, and its place and its lease are free", async () => {
+    const foreign = { status: 201, headers: new Headers(), body: "a body of another library" } as unknown as Response;
+    const { post, once, runs } = rig(() => foreign, { maxOwners: 1 });
+    await assert.rejects(post(), TypeError);
+    await once.idle();
+    assert.equal(await codeOf(await post()), "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    assert.equal(runs(), 1);
+  });
+
+  for (const length of ["10", "2"]) {
+    test(`has three bytes, and says ${length}: it is not replayed as a whole one`, async () => {
+      const { post, runs } = rig(() => new Response("abc", { headers: { "content-length": length } }));
+      assert.equal(await (await post()).text(), "abc");
+      assert.equal(await codeOf(await post()), "IDEMPOTENCY_OUTCOME_UNKNOWN");
+      assert.equal(runs(), 1);
+    });
+  }
+});
+
 suite("a handler of requests", () => {
   test("runs once, and a retry gets its answer byte for byte", async () => {
     const { post, runs } = rig();

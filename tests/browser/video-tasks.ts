@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { serving } from "./serving.js";
 
-/** The demo service of `examples/video_tasks`, as it is. */
+/** A demo service, as it is: that of `examples/video_tasks` or of `examples/express-video-tasks`. */
 export interface VideoTasks {
   readonly origin: string;
   /** Hands a request of a page on to it, so that both have one origin. */
@@ -20,15 +20,18 @@ export interface VideoTasks {
   close(): Promise<void>;
 }
 
-/** Builds and starts it, with its files in a temporary folder. */
-export async function videoTasks(): Promise<VideoTasks> {
+/** Builds and starts it, with its files in a temporary folder; that in Express has its keys in memory. */
+export async function videoTasks(language: "Rust" | "Express" = "Rust"): Promise<VideoTasks> {
   const folder = await mkdtemp(join(tmpdir(), "idemp-video-tasks-"));
-  const start = (port: string) =>
-    serving("cargo", [
-      ...["run", "--quiet", "--package", "video_tasks", "--bin", "video_tasks", "--"],
-      ...["--stop-at-eof", "--port", port, "--tasks", join(folder, "tasks.db")],
-      ...["--store", `sqlite:${join(folder, "keys.db")}`],
-    ]);
+  const start = (port: string) => {
+    const words = ["--stop-at-eof", "--port", port, "--tasks", join(folder, "tasks")];
+    if (language === "Express") {
+      const service = ["--import", "tsx", "examples/express-video-tasks/src/service.ts"];
+      return serving(process.execPath, [...service, ...words, "--store", "memory"]);
+    }
+    const service = ["run", "--quiet", "--package", "video_tasks", "--bin", "video_tasks", "--"];
+    return serving("cargo", [...service, ...words, "--store", `sqlite:${join(folder, "keys.db")}`]);
+  };
   let service = await start("0");
   const { origin } = service;
   const passed: VideoTasks["passed"] = [];

@@ -13,6 +13,7 @@ export const MODULES: Readonly<Record<string, string>> = {
   "idemp/indexeddb": "indexedDbStore",
   "idemp/redis": "redisStore",
   "idemp/postgres": "postgresStore",
+  "idemp/sqlite": "sqliteStore",
   "idemp/fetch": "createClient",
   "idemp/react": "useOnce",
   "idemp/testing": "conformance",
@@ -69,6 +70,18 @@ export function cjs(entry: string): string {
     const { memoryStore } = require("idemp/memory");
     ${PROGRAM}
     program({ createIdempotency, fingerprintOf, memoryStore }).then(console.log);
+  `;
+}
+
+/** The little program on a file, as an ES module. */
+export function sqlite(file: string): string {
+  return `
+    import { createIdempotency, fingerprintOf } from "idemp";
+    import { sqliteStore } from "idemp/sqlite";
+    ${PROGRAM}
+    const store = sqliteStore(${JSON.stringify(file)});
+    console.log(await program({ createIdempotency, fingerprintOf, memoryStore: () => store }));
+    await store.close();
   `;
 }
 

@@ -68,6 +68,16 @@ for (const [name, node] of Object.entries(NODES)) {
   }
 }
 
+test("CommonJS looks for the addon where an import does", async () => {
+  const opens = `try { sqliteStore(process.argv[2]); console.log("opened"); } catch ({ message }) { console.log(message); }`;
+  const required = await consumer.write("sqlite.cjs", `const { sqliteStore } = require("idemp/sqlite"); ${opens}`);
+  const imported = await consumer.write("sqlite.mjs", `import { sqliteStore } from "idemp/sqlite"; ${opens}`);
+  const [one, other] = [await consumer.run(process.execPath, [required, "one.db"]), await consumer.run(process.execPath, [imported, "other.db"])];
+  assert.equal(one, other);
+  // Where the package of the platform is not installed, that is what is said.
+  assert.match(one, /^opened$|: install @idemp/);
+});
+
 test("a process that has both forms of the package gets one fingerprint from them", async () => {
   const path = await consumer.write(
     "both.mjs",

@@ -19,8 +19,9 @@ export interface Project {
   remove(): Promise<void>;
 }
 
-/** Packs the package, and installs the archive in a fresh project: nothing else, and no script. */
-export async function project(manifest: object = {}): Promise<Project> {
+/** Packs the package, and installs the archive in a fresh project: nothing else, and no script. The
+ *  package with the addon comes along only where it is asked for, as if it had not been published. */
+export async function project(manifest: object = {}, options: { addon?: boolean } = {}): Promise<Project> {
   const folder = await mkdtemp(join(tmpdir(), "idemp-project-"));
   const run: Project["run"] = async (program, words, env = {}) => {
     try {
@@ -42,9 +43,9 @@ export async function project(manifest: object = {}): Promise<Project> {
     return path;
   };
   await write("package.json", JSON.stringify({ name: "consumer", private: true, ...manifest }));
-  const archive = await pack(folder);
+  const archives = [await pack(folder), ...(options.addon ? [await pack(folder, ADDON)] : [])];
   const quiet = ["--offline", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"];
-  await run("npm", ["install", ...quiet, archive]);
+  await run("npm", ["install", ...quiet, ...archives]);
   return {
     folder,
     run,
@@ -58,10 +59,20 @@ export async function project(manifest: object = {}): Promise<Project> {
   };
 }
 
+/** The package with the addon for this machine, as `cargo xtask node` leaves it. */
+export const ADDON = join(ROOT, "target/npm", `${process.platform}-${process.arch}${libc()}`);
+
+function libc(): string {
+  if (process.platform === "win32") return "-msvc";
+  if (process.platform !== "linux") return "";
+  const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
+  return header.glibcVersionRuntime === undefined ? "-musl" : "-gnu";
+}
+
 /** What would be published, as an archive in this folder. */
-export async function pack(folder: string): Promise<string> {
+export async function pack(folder: string, from = join(ROOT, "js")): Promise<string> {
   const words = ["pack", "--json", "--ignore-scripts", "--pack-destination", folder];
-  const { stdout } = await promisify(execFile)("npm", words, { cwd: join(ROOT, "js") });
+  const { stdout } = await promisify(execFile)("npm", words, { cwd: from });
   const [packed] = JSON.parse(stdout) as { filename: string }[];
   if (packed === undefined) throw new Error("npm packed nothing");
   return join(folder, packed.filename);

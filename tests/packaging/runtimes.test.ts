@@ -1,14 +1,14 @@
 // The packed package where JavaScript runs outside of browsers and Node: workerd, Deno, Bun.
 
 import assert from "node:assert/strict";
-import { accessSync, readdirSync } from "node:fs";
 import { readFile, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { build } from "esbuild";
 import { Miniflare } from "miniflare";
 import { client, esm, EXPECTED, READY, SERVED, served, worker, workerService } from "./consumer.js";
-import { project, ROOT, type Project } from "./project.js";
+import { project, type Project } from "./project.js";
+import { bun, deno } from "./programs.js";
 
 let consumer: Project;
 
@@ -98,32 +98,4 @@ async function onWorkerd(script: string, use: (runtime: Miniflare) => Promise<vo
 /** The script first: it is the one that is run. */
 function byScript(a: string, b: string): number {
   return Number(a.endsWith(".wasm")) - Number(b.endsWith(".wasm"));
-}
-
-/** The program of the package for this machine: scripts of packages may not have run. */
-function deno(): string {
-  return program([...ofPlatform("@deno", "deno"), "deno/deno"]);
-}
-
-function bun(): string {
-  return program([...ofPlatform("@oven", "bin/bun"), "bun/bin/bun.exe"]);
-}
-
-function ofPlatform(scope: string, path: string): string[] {
-  return readdirSync(join(ROOT, "node_modules", scope)).map((name) => `${scope}/${name}/${path}`);
-}
-
-function program(places: readonly string[]): string {
-  const found = places
-    .map((place) => join(ROOT, "node_modules", place))
-    .find((path) => {
-      try {
-        accessSync(path);
-        return true;
-      } catch {
-        return false;
-      }
-    });
-  if (found === undefined) throw new Error(`none of ${places.join(", ")} is in node_modules: run npm ci`);
-  return found;
 }

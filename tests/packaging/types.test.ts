@@ -125,6 +125,7 @@ const CONSUMER = `
   import { memoryStore } from "idemp/memory";
   import { singleTabLocalStorage } from "idemp/local-storage";
   import { indexedDbStore } from "idemp/indexeddb";
+  import { sqliteStore, type SqliteStore } from "idemp/sqlite";
   import { redisStore, type RedisClient } from "idemp/redis";
   import { postgresStore, within, type PostgresClient, type PostgresTransaction } from "idemp/postgres";
   import { createClient, type Client } from "idemp/fetch";
@@ -155,6 +156,8 @@ const CONSUMER = `
       }
     }
   }
+
+  export const onDisk = (): SqliteStore => sqliteStore("idemp.db", { durability: "process", busyTimeout: "2s" });
 
   export const stores: Store[] = [memoryStore(), singleTabLocalStorage(), indexedDbStore()];
   // None of the clients is installed here.

@@ -99,8 +99,9 @@ function tried(): Addon | Missing {
   let cause: unknown;
   for (const name of names) {
     try {
-      // Not `require`: that is a word to bundlers, and the addon is no script.
-      const from = createRequire(import.meta.url);
+      // Not `require`: that is a word to bundlers, and the addon is no script. A bundle that is no
+      // module has no address; then it is looked for where the process runs.
+      const from = createRequire((import.meta.url as string | undefined) ?? `${process.cwd()}/`);
       const found = from(name) as Addon;
       if (found.LAYOUT === LAYOUT) return found;
       cause = new Error(`${name} is of another version`);

@@ -21,7 +21,8 @@ export type ExpressOptions = GateOptions<Request> & {
   /**
    * Where a JSON parser stands before, and nobody keeps `req.rawBody`: two requests are the same where
    * `JSON.stringify(req.body)` is. **What the parser drops or rounds does not count**: numbers beyond
-   * 2^53, members that are there twice. Without it such requests are refused with 500.
+   * 2^53, members that are there twice. Without it such requests are refused with 500, and so are forms
+   * with files (`multipart/…`) in any case.
    */
   readonly parsed?: boolean;
 };
@@ -100,6 +101,8 @@ class ExpressExchange extends Exchange<Request> {
     if (rawBody instanceof Uint8Array) return rawBody;
     if (body instanceof Uint8Array) return body;
     if (!this.parsed || body === undefined) return undefined;
+    // What a parser of forms with files puts there is not all of it.
+    if (/^\s*multipart\//i.test(this.request.headers["content-type"] ?? "")) return undefined;
     return Buffer.from(JSON.stringify(body));
   }
 }

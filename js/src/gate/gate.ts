@@ -113,7 +113,13 @@ export class Gate<R> {
     const made = this.#fingerprintOf(request, target, bytes);
     const fingerprint = isPromise(made) ? await made : made;
     if (fingerprint === undefined) return answered(PLAIN_500);
-    return this.#decide(entry, asking, scope, fingerprint, background);
+    // From its claim on it may be executed, and its client may be gone.
+    this.#working++;
+    try {
+      return await this.#decide(entry, asking, scope, fingerprint, background);
+    } finally {
+      this.#worked();
+    }
   }
 
   /** Resolves when nothing is executed any more, also for clients that are gone, and no outcome waits to

@@ -57,11 +57,14 @@ export function idempotent<E extends Env = any>(idem: Idempotency, options: Hono
     };
     const admitted = await gate.admit(entry, c, targetOf(raw), read, (work) => goOn(c, work));
     if (admitted.type === "answer") return replaced(c, responseOf(admitted.answer, new Headers(c.res.headers)));
-    c.req.raw = renewed(raw, body!);
-    if (admitted.type === "open") return next();
+    if (admitted.type === "open") {
+      c.req.raw = renewed(raw, body!);
+      return next();
+    }
     const { owner } = admitted;
-    c.set("idempotency", owner.execution);
     try {
+      c.req.raw = renewed(raw, body!);
+      c.set("idempotency", owner.execution);
       await next();
     } catch (error) {
       await owner.settle({ type: "thrown" });

@@ -3,7 +3,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Answer } from "../gate/answer.js";
 import type { Execution } from "../gate/execution.js";
 import type { Admitted, Entered, Gate, Unread } from "../gate/gate.js";
-import { send } from "./answer.js";
+import type { Owner } from "../gate/owner.js";
+import { coded, send } from "./answer.js";
 import { isGone, letGo } from "./disconnect.js";
 import { drain, readBody } from "./request-body.js";
 import { capture } from "./response-capture.js";
@@ -70,6 +71,7 @@ export abstract class Exchange<R> {
     const { req } = this;
     if (admitted.type === "answer") return this.answer(admitted.answer);
     if (admitted.type === "execute") {
+      if (this.res.headersSent) return this.tooLate(admitted.owner);
       capture(req, this.res, admitted.owner, this.gate);
       return this.handOn(admitted.owner.execution);
     }
@@ -78,6 +80,14 @@ export abstract class Exchange<R> {
     letGo(req);
     if (gone) return;
     this.handOn(undefined);
+  }
+
+  /** Somebody outside has answered meanwhile, such as a limit of time: nothing is executed any more. */
+  private tooLate(owner: Owner): void {
+    const { req, res } = this;
+    void owner.settle({ type: "thrown" });
+    letGo(req);
+    if (!res.writableEnded) this.fail(coded(Error, "ERR_HTTP_HEADERS_SENT", "The response had begun before the request was admitted"));
   }
 
   private handOn(execution: Execution | undefined): void {

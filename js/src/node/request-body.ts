@@ -18,8 +18,9 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Uint8Arra
   if (told > limit) return "too-large";
   const state = (req as Inner)._readableState;
   if (req.readableEnded || req.readableDidRead || req.readableEncoding !== null) {
-    // One without a byte in it is the same, whoever has read it.
-    const empty = req.readableEnded && !(told > 0) && req.headers["transfer-encoding"] === undefined;
+    // One without a byte in it is the same, whoever has read it. In HTTP/2 no header has to tell of a body.
+    const silent = !(told > 0) && req.headers["transfer-encoding"] === undefined;
+    const empty = req.readableEnded && silent && (req.httpVersionMajor < 2 || told === 0 || !req.readableDidRead);
     return empty ? NOTHING : "consumed";
   }
   if (req.destroyed || req.errored) return "broken";

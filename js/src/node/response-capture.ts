@@ -52,9 +52,8 @@ const enum Mode {
 class Capture implements Surface {
   private mode: Mode = Mode.Open;
   private readonly pieces = new Pieces();
-  /** The only piece as it was given, where it was text: that goes out in one with the head. */
+  /** The only piece as it was given, where it was plain text: that goes out in one with the head. */
   private text: string | undefined;
-  private encoding: BufferEncoding | undefined;
   private callbacks: Callback[] | undefined;
   private ended = false;
   private onEnd: (() => void) | undefined;
@@ -146,9 +145,9 @@ class Capture implements Surface {
     }
     this.begin();
     if (piece && !this.bodyless) {
-      if (this.pieces.length === 0 && typeof chunk === "string") {
+      // One byte a character, in whatever encoding: then it is ASCII, or Latin-1.
+      if (this.pieces.length === 0 && typeof chunk === "string" && chunk.length === piece.length && PLAIN.has(encoding)) {
         this.text = chunk;
-        this.encoding = encoding;
       }
       this.pieces.push(piece);
     }
@@ -310,9 +309,10 @@ class Capture implements Surface {
     if (this.reason !== undefined) res.statusMessage = this.reason;
     const body = this.pieces.bytes();
     if (this.ended && !this.trailers) {
-      // A text goes out in one piece with the head.
+      // A text goes out in one piece with the head. Always in Latin-1: in another encoding the head would
+      // go out in that, and other bytes than on a replay.
       const { end } = outer;
-      if (this.text !== undefined) end.call(res, this.text, this.encoding ?? "utf8", this.onEnd);
+      if (this.text !== undefined) end.call(res, this.text, "latin1", this.onEnd);
       else if (body.length > 0) end.call(res, bufferOf(body), "utf8", this.onEnd);
       else end.call(res, undefined, "utf8", this.onEnd);
     } else {
@@ -364,6 +364,8 @@ class Capture implements Surface {
     return false;
   }
 }
+
+const PLAIN: ReadonlySet<string | undefined> = new Set([undefined, "utf8", "utf-8", "latin1", "binary"]);
 
 function checked(status: number): number {
   const code = status | 0;

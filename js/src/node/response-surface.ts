@@ -51,6 +51,7 @@ export interface Standing {
  * `tells` says whether the response knows by its own fields that its head was given.
  */
 export function stand(surface: Surface, res: Captured, tells: boolean): Standing {
+  if (standings.get(res)?.surface.takes()) return standInside(surface, res, tells);
   const prototype = tells ? applicationOf(res) : undefined;
   const standing = prototype ? onPrototype(surface, res, prototype) : onItself(surface, res, tells);
   standings.set(res, standing);
@@ -85,6 +86,20 @@ function onItself(surface: Surface, res: Captured, tells: boolean): Standing {
   return { surface, outer, shared: false, own: undefined, writeHead: OWN.writeHead };
 }
 
+/** Inside of another one, which stays in its place: what this one does not take is given to that. */
+function standInside(surface: Surface, res: Captured, tells: boolean): Standing {
+  const outer = { ...pick(res) };
+  Object.assign(res, functionsOver(outer, surface));
+  const tell = (name: "writableEnded" | "headersSent", here: () => boolean) => {
+    const own = Object.getOwnPropertyDescriptor(res, name)?.get;
+    const outside = () => (own ? own.call(res) : Reflect.get(Object.getPrototypeOf(res) as object, name, res)) as boolean;
+    Object.defineProperty(res, name, { configurable: true, get: () => here() || outside() });
+  };
+  tell("writableEnded", () => surface.endedHere());
+  if (!tells) tell("headersSent", () => surface.begunHere());
+  return { surface, outer, shared: false, own: undefined, writeHead: res.writeHead };
+}
+
 function onPrototype(surface: Surface, res: Captured, prototype: object): Standing {
   let ground = grounds.get(prototype);
   if (!ground) {
@@ -116,9 +131,11 @@ function pick(from: ServerResponse): Functions {
   return { write, end, writeHead, flushHeaders, addTrailers, destroy, emit };
 }
 
-/** Functions that stand before those of `ground`, or, without one, before those that the response had. */
-function functionsOver(ground?: Functions): Functions {
+/** Functions that stand before those of `ground`, or, without one, before those that the response had; or
+ *  always for `inside`. */
+function functionsOver(ground?: Functions, inside?: Surface): Functions {
   const takes = (res: object, name: Name): Surface | undefined => {
+    if (inside) return inside.takes() ? inside : undefined;
     const standing = standings.get(res);
     if (!standing?.surface.takes()) return undefined;
     return ground && standing.own?.includes(name) ? undefined : standing.surface;

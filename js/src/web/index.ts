@@ -83,12 +83,12 @@ export function idempotent(idem: Idempotency, options: WebOptions): Idempotent {
     };
     const admitted = await gate.admit(entry, call, targetOf(request), read, (work) => goOn(work, call));
     if (admitted.type === "answer") return responseOf(admitted.answer);
-    const again = renewed(request, body!);
-    if (admitted.type === "open") return handler(again, ...rest);
+    if (admitted.type === "open") return handler(renewed(request, body!), ...rest);
     const { owner } = admitted;
-    executions.set(again, owner.execution);
     let response: Response;
     try {
+      const again = renewed(request, body!);
+      executions.set(again, owner.execution);
       response = await handler(again, ...rest);
       // Not `instanceof`: a runtime may have several.
       if (typeof response?.headers?.get !== "function") throw new TypeError("idemp: a handler has to return a Response");

@@ -20,9 +20,17 @@ export async function concluded(
 ): Promise<{ readonly own: Response } | { readonly instead: Answer }> {
   const { status } = response;
   const contentType = response.headers.get("content-type") ?? undefined;
-  const { own, bytes }: Collected = owner.remembers(status, contentType)
-    ? await collected(response, gate.responseLimit, gate.streamAfter)
-    : { own: response };
+  let collecting: Collected = { own: response };
+  if (owner.remembers(status, contentType)) {
+    try {
+      collecting = await collected(response, gate.responseLimit, gate.streamAfter);
+    } catch (error) {
+      // It is no response of this runtime, and nobody can send it. What it stands for was done.
+      await owner.settle({ type: "unstorable", status });
+      throw error;
+    }
+  }
+  const { own, bytes } = collecting;
   const instead = await owner.settle(
     bytes ? { type: "response", status, headers: [...own.headers], body: bytes } : { type: "unstorable", status },
   );
@@ -61,7 +69,10 @@ async function collected(response: Response, limit: number, patience: number): P
     if (read.done) {
       const bytes = pieces.bytes();
       // Copied now: who has sent the bytes may use them for something else.
-      return { own: again(response, bytes as Uint8Array<ArrayBuffer>), bytes };
+      const own = again(response, bytes as Uint8Array<ArrayBuffer>);
+      // It is cut short, or more than it says. An encoded one may have been decoded since its length was told.
+      const whole = stated === null || headers.has("content-encoding") || Number(stated) === bytes.length;
+      return whole ? { own, bytes } : { own };
     }
     // What is no piece of bytes is for the runtime to judge.
     if (!ArrayBuffer.isView(read.value)) return begun(next);

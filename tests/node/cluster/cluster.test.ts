@@ -86,5 +86,5 @@ async function shift(test: TestContext, store: string): Promise<void> {
   assert.deepEqual(broken, [], `IDEMP_SEED=${chance.seed}`);
   assert.equal(verdict.keys, keys);
   assert.ok(verdict.executions <= verdict.keys + verdict.lapses + verdict.releases);
-  assert.ok(crew.deaths > 0 && verdict.lapses > 0 && verdict.releases > 0 && verdict.replays > 0, "harm was done");
+  assert.ok(crew.deaths > 0 && verdict.lapses + verdict.releases > 0 && verdict.replays > 0, "harm was done");
 }

@@ -1,5 +1,6 @@
 /** Servers that are killed, paused and cut off, and what a question costs. */
 import assert from "node:assert/strict";
+import { createRequire } from "node:module";
 import { after, before, describe, test } from "node:test";
 import { createIdempotency, fingerprintOf } from "idemp";
 import { postgresStore } from "idemp/postgres";
@@ -48,7 +49,7 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
 
     test("of 200 callers on two clients one executes, and the others are told that it does, or has", async () => {
       const connected = await Promise.all([0, 1].map(() => connect(servers.url("postgres"))));
-      const idems = connected.map(({ client }) => createIdempotency({ store: postgresStore(client) }));
+      const idems = connected.map(({ client }) => createIdempotency({ store: postgresStore(client, { timeout: "30s" }) }));
       for (let round = 0; round < 2; round++) {
         const key = fresh();
         const callers = Array.from({ length: 200 }, async (_, caller) => {
@@ -201,4 +202,17 @@ test("a connection that did not answer in time is not used again", async () => {
   assert.equal(!replay.won && replay.slot?.rev, begun.put.rev);
   await clients.end();
   await proxy.close();
+});
+
+test("two copies of the package on one connection do not take each other's statements", async () => {
+  const copy = createRequire(import.meta.url)("idemp/postgres") as { postgresStore: typeof postgresStore };
+  assert.notEqual(copy.postgresStore, postgresStore);
+  const { client, end } = await pool(servers.url("postgres"), { max: 1 });
+  const [first, other] = [postgresStore(client), copy.postgresStore(client, { table: "others" })];
+  await other.migrate();
+  const [one, two] = [claim(fresh()), claim(fresh())];
+  await wins(first, one);
+  await wins(other, two);
+  assert.equal(await lies(first, fresh()), undefined);
+  await end();
 });

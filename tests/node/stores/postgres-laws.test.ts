@@ -31,7 +31,7 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
     });
     const subject: Subject<PostgresStore> = {
       async open(room) {
-        const store = postgresStore((all[turn++ % 2] as Connected).client, { table: room.name });
+        const store = postgresStore((all[turn++ % 2] as Connected).client, { table: room.name, timeout: "60s", lockWait: "30s" });
         await store.migrate();
         return store;
       },

@@ -62,7 +62,7 @@ for (const [label, connect] of Object.entries(CLUSTERS)) {
 
     test("a slot that moves is followed, and no ask fails", async () => {
       const { client, end } = await connect(servers.urls("cluster"));
-      const store = redisStore(client);
+      const store = redisStore(client, { answerWithin: "30s" });
       const there = claim("there");
       await wins(store, there);
       const moving = await Moving.begin(servers.urls("cluster"), key("there"));

@@ -48,7 +48,7 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
 
     test("of 200 callers on two connections one executes, and the others are told that it does, or has", async () => {
       const connected = await Promise.all([0, 1].map(() => connect(servers.url("redis-durable"))));
-      const idems = connected.map(({ client }) => createIdempotency({ store: redisStore(client) }));
+      const idems = connected.map(({ client }) => createIdempotency({ store: redisStore(client, { answerWithin: "30s" }) }));
       for (let round = 0; round < 3; round++) {
         const key = fresh();
         const callers = Array.from({ length: 200 }, async (_, caller) => {

@@ -13,7 +13,8 @@ import { Redis } from "ioredis";
  */
 export function inRooms(urls: () => readonly string[], client: () => RedisClient, lost: () => RedisClient): Subject {
   return {
-    open: (room) => moved(redisStore(client(), { prefix: `${room.name}:` }), room),
+    // Storms on a machine that has other work to do take their time.
+    open: (room) => moved(redisStore(client(), { prefix: `${room.name}:`, answerWithin: "30s" }), room),
     async step(room, byMs) {
       for (const url of urls()) {
         await onServer(url, async (redis) => {

@@ -51,6 +51,11 @@ const PERMISSIONS: &[(&str, &[Effect], &str)] = &[
         "the async driver inside a caller's transaction",
     ),
     (
+        "core/src/wire/driven.rs",
+        &[Effect::Async],
+        "calls from other languages, by that driver",
+    ),
+    (
         "core/src/keep_alive.rs",
         &[Effect::Async],
         "renews leases on tokio, by feature",
@@ -61,6 +66,11 @@ const PERMISSIONS: &[(&str, &[Effect], &str)] = &[
         "waits for an outcome on tokio's clock, by feature",
     ),
     ("core/src/run.rs", &[Effect::Async], "runs async work once"),
+    (
+        "core/src/wire/driven.rs",
+        &[Effect::Async],
+        "the async driver, for a host whose store is native",
+    ),
     (
         "core/src/testing.rs",
         &[Effect::Async],

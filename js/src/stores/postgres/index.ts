@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Call } from "../../core/machine.js";
 import { DRIVE, type Driving } from "../../driver.js";
 import { CLAIM, PURGE, SWAP, SWAP_WITHIN } from "../../generated/postgres.js";
@@ -175,10 +176,7 @@ const FIRST = "/* first */";
 function statement(sql: string, { names, prepares }: Options): Statement {
   const text = names.putInto(sql);
   if (!prepares) return { text, name: undefined };
-  let number = numbers.get(text);
-  if (number === undefined) numbers.set(text, (number = numbers.size));
-  return { text, name: `idemp_${number}` };
+  // Connections know a statement by its name, whichever process, version or copy of the package prepared
+  // it: a pooler hands them on. So one name is one text everywhere.
+  return { text, name: `idemp_${createHash("sha256").update(text).digest("hex").slice(0, 32)}` };
 }
-
-/** Connections know a statement by its name, whichever store sends it. */
-const numbers = new Map<string, number>();
