@@ -9,13 +9,15 @@ import { rival, type Rival } from "./rival.js";
 const COUNT = 500;
 const CONNECTIONS = 16;
 
-/** By name: what it is printed as, and what every answer begins with. */
-const apps = {
-  bare: `without a middleware (${versioned("express")})`,
-  idemp: "idemp",
-  "idemp, wasm": "idemp, IDEMP_BACKEND=wasm",
-  "@node-idempotency/core": versioned("@node-idempotency/core"),
-  "express-idempotency": `${versioned("express-idempotency")} *`,
+const BARE = `without a middleware (${versioned("express")})`;
+
+/** By what they are printed as: what they are called, and what is in their environment. */
+const apps: Record<string, [name: string, env?: NodeJS.ProcessEnv]> = {
+  [BARE]: ["bare"],
+  idemp: ["idemp"],
+  "idemp, IDEMP_BACKEND=wasm": ["idemp", { IDEMP_BACKEND: "wasm" }],
+  [versioned("@node-idempotency/core")]: ["@node-idempotency/core"],
+  [`${versioned("express-idempotency")} *`]: ["express-idempotency"],
 };
 
 let number = 0;
@@ -35,9 +37,8 @@ function requests(): Buffer[] {
 
 const running: Rival<number>[] = [];
 
-async function contender(name: string): Promise<Heat> {
-  const [program, backend] = name.split(", wasm");
-  const app = await rival<number>("express-app.ts", program!, backend === "" ? { IDEMP_BACKEND: "wasm" } : {});
+async function contender(name: string, env?: NodeJS.ProcessEnv): Promise<Heat> {
+  const app = await rival<number>("express-app.ts", name, env);
   running.push(app);
   const port = app.started;
   const round = async (all: Buffer[]) => {
@@ -55,13 +56,13 @@ async function contender(name: string): Promise<Heat> {
 
 try {
   const contenders: Record<string, Heat> = {};
-  for (const [name, label] of Object.entries(apps)) contenders[label] = await contender(name);
+  for (const [printed, app] of Object.entries(apps)) contenders[printed] = await contender(...app);
   const medians = await heats(contenders, 21);
-  const bare = medians[apps.bare]!;
+  const bare = medians[BARE]!;
   const unit = (time: number, what: string) =>
     what.startsWith("cpu") ? `${(time * 1000).toFixed(1)} µs` : `${(1000 / time).toFixed(0)}/s`;
   console.log(heatTable(medians, unit));
-  const ratio = bare["first"]! / medians[apps.idemp]!["first"]!;
+  const ratio = bare["first"]! / medians["idemp"]!["first"]!;
   console.log(`with idemp ${ratio.toFixed(2)} times the rate without   asked: 0.85`);
   console.log("* with its store in memory replaced by a map: its own is searched from end to end");
 } finally {

@@ -30,7 +30,7 @@ export async function send({ port, connections, requests, answer }: Load): Promi
           socket.on("data", (bytes) => {
             received = received ? Buffer.concat([received, bytes]) : bytes;
             if (!isWhole(received)) return;
-            const begins = received.latin1Slice(0, answer.length);
+            const begins = received.toString("latin1", 0, answer.length);
             if (begins !== answer) return reject(new Error(`answered with ${begins}`));
             received = undefined;
             goOn();
@@ -55,7 +55,7 @@ function opened(port: number): Promise<Socket> {
 function isWhole(bytes: Buffer): boolean {
   const end = bytes.indexOf("\r\n\r\n");
   if (end < 0) return false;
-  const length = /\r\ncontent-length: (\d+)/i.exec(bytes.latin1Slice(0, end))?.[1];
+  const length = /\r\ncontent-length: (\d+)/i.exec(bytes.toString("latin1", 0, end))?.[1];
   if (length === undefined) throw new Error("an answer without a length");
   return bytes.length >= end + 4 + Number(length);
 }

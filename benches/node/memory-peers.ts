@@ -4,27 +4,29 @@ import { heatTable, heats, type Heat } from "../js/race.js";
 import { versioned } from "./peers.js";
 import { rival, type Rival } from "./rival.js";
 
-/** By what they are called: as they are printed. */
-const names: Record<string, string> = {
-  idemp: "idemp",
-  "idemp, wasm": "idemp, IDEMP_BACKEND=wasm",
-  "@node-idempotency/core": versioned("@node-idempotency/core"),
-  powertools: versioned("@aws-lambda-powertools/idempotency"),
-  "powertools, cached": "  with a local cache",
-  "powertools, validated": "  with its payload validated",
+const WASM = "idemp, IDEMP_BACKEND=wasm";
+
+/** By what they are printed as: what they are called, and what is in their environment. */
+const contenders: Record<string, [name: string, env?: NodeJS.ProcessEnv]> = {
+  idemp: ["idemp"],
+  [WASM]: ["idemp", { IDEMP_BACKEND: "wasm" }],
+  [versioned("@node-idempotency/core")]: ["@node-idempotency/core"],
+  [versioned("@aws-lambda-powertools/idempotency")]: ["powertools"],
+  "  with a local cache": ["powertools, cached"],
+  "  with its payload validated": ["powertools, validated"],
 };
 
 const rivals: Rival<Record<string, number>>[] = [];
 try {
-  const contenders: Record<string, Heat> = {};
-  for (const [name, printed] of Object.entries(names)) {
-    const [program, backend] = name.split(", wasm");
-    const started = await rival<Record<string, number>>("memory-rival.ts", program!, backend === "" ? { IDEMP_BACKEND: "wasm" } : {});
+  const racing: Record<string, Heat> = {};
+  for (const [printed, [name, env]] of Object.entries(contenders)) {
+    const started = await rival<Record<string, number>>("memory-rival.ts", name, env);
     rivals.push(started);
-    contenders[printed] = () => started.ask();
+    racing[printed] = () => started.ask();
   }
-  const { idemp, "idemp, IDEMP_BACKEND=wasm": wasm, ...peers } = await heats(contenders, 21, 4);
-  console.log(heatTable({ idemp: idemp!, "idemp, IDEMP_BACKEND=wasm": wasm!, ...peers }, (time) => `${(time * 1000).toFixed(2)} µs`));
+  const medians = await heats(racing, 21, 4);
+  console.log(heatTable(medians, (time) => `${(time * 1000).toFixed(2)} µs`));
+  const { idemp, [WASM]: _, ...peers } = medians;
   const ratios = Object.entries(idemp!).map(([what, time]) => {
     const fastest = Math.min(...Object.values(peers).map((times) => times[what]!));
     return `${what} ${(fastest / time).toFixed(2)} times`;

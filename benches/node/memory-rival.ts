@@ -33,7 +33,7 @@ const contenders: Record<string, () => Contender> = {
 const make = contenders[process.argv[2]!]!;
 const asked = requests(COUNT);
 
-answer({}, async () => {
+answer<Record<string, number>>({}, async () => {
   const contender = make();
   let executions = 0;
   const execute = () => {

@@ -5,11 +5,14 @@ use crate::invocation::Invocation;
 use crate::steps::{Trouble, or_get};
 use crate::{addon, chromium, package, screen, toolchain, workspace};
 
-/// The programs in `benches/js`, and whether they need a browser.
-const IN_JAVASCRIPT: [(&str, bool); 3] = [
-    ("page-size", false),
-    ("fingerprint-js", false),
-    ("indexeddb", true),
+/// The programs in JavaScript: the folder of each, and whether it needs a browser.
+const IN_JAVASCRIPT: [(&str, &str, bool); 6] = [
+    ("page-size", "benches/js", false),
+    ("fingerprint-js", "benches/js", false),
+    ("indexeddb", "benches/js", true),
+    ("fingerprint-node", "benches/node", false),
+    ("memory-peers", "benches/node", false),
+    ("express-peers", "benches/node", false),
 ];
 
 pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
@@ -17,7 +20,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
     let all: Vec<String> = in_rust
         .iter()
         .cloned()
-        .chain(IN_JAVASCRIPT.map(|(name, _)| name.to_string()))
+        .chain(IN_JAVASCRIPT.map(|(name, ..)| name.to_string()))
         .collect();
     let wanted = select(&all, arguments)?;
     if wanted.iter().any(|name| in_rust.contains(name)) {
@@ -27,14 +30,13 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
     header();
     for name in &wanted {
         screen::title(name);
-        if in_rust.contains(name) {
-            Invocation::new("cargo run --quiet --release -p idemp-benches --bin")
+        match IN_JAVASCRIPT.iter().find(|(known, ..)| known == name) {
+            Some((_, folder, _)) => Invocation::new("node --import tsx")
+                .arg(format!("{folder}/{name}.ts"))
+                .run()?,
+            None => Invocation::new("cargo run --quiet --release -p idemp-benches --bin")
                 .arg(name)
-                .run()?;
-        } else {
-            Invocation::new("node --import tsx")
-                .arg(format!("benches/js/{name}.ts"))
-                .run()?;
+                .run()?,
         }
     }
     Ok(())
@@ -44,13 +46,13 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
 fn prepare(wanted: &[String]) -> Result<(), Trouble> {
     let mut wanted_in_javascript = IN_JAVASCRIPT
         .iter()
-        .filter(|(name, _)| wanted.iter().any(|wanted| wanted == name))
+        .filter(|(name, ..)| wanted.iter().any(|wanted| wanted == name))
         .peekable();
     if wanted_in_javascript.peek().is_some() {
         package::build()?;
         addon::build()?;
     }
-    if wanted_in_javascript.any(|(_, browser)| *browser) {
+    if wanted_in_javascript.any(|(.., browser)| *browser) {
         or_get(chromium::prepare().map(drop), chromium::GET)?;
     }
     Ok(())

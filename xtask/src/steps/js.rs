@@ -5,7 +5,8 @@ use crate::invocation::{Invocation, Tally};
 use crate::{addon, node, package, workspace};
 
 /// Folders with a `tsconfig.json`.
-const TYPED: [&str; 6] = [
+const TYPED: [&str; 7] = [
+    "benches/node",
     "js",
     "tests/browser",
     "tests/node",
