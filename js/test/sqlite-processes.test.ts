@@ -1,7 +1,7 @@
 /** Several processes on one file, some of them killed in the middle. */
 
 import assert from "node:assert/strict";
-import { fork, type ChildProcess } from "node:child_process";
+import { fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,16 +13,18 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 const KEYS = 60;
 
-type Said = { executing: string } | { outcomes: string[] };
+type Said = { attempt: number } | { outcomes: string[] };
 
-/** A process at work, and what it found in the end; nothing, where it was killed. */
-function start(round: string, name: string, hear: (child: ChildProcess) => void = () => {}): Promise<string[] | undefined> {
-  const words = [join(folder, `${round}.db`), join(folder, `${round}.log`), String(KEYS), name];
+/** A process at work, and what it found in the end; nothing, where it was killed: then it is as soon as it
+ *  executes something at that attempt. */
+function start(round: string, name: string, killedAt?: number): Promise<string[] | undefined> {
+  const ends = killedAt === undefined ? "well" : "killed";
+  const words = [join(folder, `${round}.db`), join(folder, `${round}.log`), String(KEYS), name, ends];
   const child = fork(new URL("./processes/worker.ts", import.meta.url), words, { execArgv: ["--import", "tsx"] });
   let found: string[] | undefined;
   child.on("message", (said: Said) => {
     if ("outcomes" in said) found = said.outcomes;
-    else hear(child);
+    else if (said.attempt === killedAt) child.kill("SIGKILL");
   });
   return once(child, "exit").then(([code, signal]) => {
     assert.ok(signal === "SIGKILL" || code === 0, `${name} ended with ${code ?? signal}`);
@@ -49,8 +51,8 @@ test("four processes want the same keys: each is executed once, and all get its 
 
 test("processes are killed in the middle: each key is executed once per attempt, and all get one outcome", async () => {
   // Each in the midst of its executions, none of which it has stored; the second takes over from the first.
-  for (const name of ["x", "y"]) {
-    assert.equal(await start("killed", name, (child) => child.kill("SIGKILL")), undefined, `${name} was not killed`);
+  for (const [at, name] of ["x", "y"].entries()) {
+    assert.equal(await start("killed", name, at + 1), undefined, `${name} was not killed`);
   }
   const found = await Promise.all(["a", "b"].map((name) => start("killed", name)));
   const log = executions("killed");

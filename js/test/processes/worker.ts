@@ -7,7 +7,7 @@ import { fingerprintJson } from "../../src/core/fingerprint.js";
 import { createIdempotency } from "../../src/idempotency.js";
 import { sqliteStore } from "../../src/stores/sqlite.js";
 
-const [file, log, keys, name] = process.argv.slice(2) as [string, string, string, string];
+const [file, log, keys, name, ends] = process.argv.slice(2) as [string, string, string, string, string];
 const store = sqliteStore(file);
 const idem = createIdempotency({ store, lease: "2s" });
 const payload = fingerprintJson('{"a":1}');
@@ -23,9 +23,9 @@ async function outcomeOf(key: string): Promise<string> {
     if (decision.type !== "miss") throw new Error(decision.type);
     const { lease } = decision;
     appendFileSync(log, `${key} ${lease.attempt} ${name}\n`);
-    // Whoever kills finds somebody in the middle.
-    process.send?.({ executing: key });
-    await sleep(5);
+    process.send?.({ attempt: lease.attempt });
+    // One that is to be killed is found in the middle, however long that takes.
+    await sleep(ends === "killed" ? 600_000 : 5);
     await lease.finish(Buffer.from(`${key} by ${name}`));
   }
 }
