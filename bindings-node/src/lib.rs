@@ -10,6 +10,8 @@ mod crossing;
 mod memory;
 mod sqlite;
 
+pub use memory::drive_in_memory;
+
 use idemp::wire;
 use napi::bindgen_prelude::{Uint8Array, Uint8ArraySlice};
 use napi_derive::napi;
