@@ -1,5 +1,7 @@
 /** Bytes as the core reads and writes them: see `wire` in the Rust crate. */
 
+import { IdempError } from "../errors.js";
+
 const utf8 = new TextEncoder();
 
 export const NOTHING = new Uint8Array(0);
@@ -109,6 +111,13 @@ export class Out {
     const at = this.room(text.length >> 1);
     if (!fromHex(text, this.bytes, at)) this.length = at;
     return this;
+  }
+
+  /** A part of a slot's name, cut where it is too long in either case. */
+  part(text: string): this {
+    const utf8 = encoded(text);
+    if (utf8) return this.raw(utf8.subarray(0, 256));
+    throw new IdempError("KEY_INVALID", "a key or a part of a scope is not well-formed Unicode");
   }
 
   /** What `write` writes, behind its length in 16 bits. */

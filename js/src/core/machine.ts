@@ -191,9 +191,9 @@ export function policy(choice: PolicyChoice): CheckedPolicy {
   return ask(POLICY, out.done());
 }
 
-/** The name of a slot, in hex. */
-export function nameIn(slot: FramedName): SlotKey {
-  return toHex(slot(new Out()).done().subarray(2));
+/** The name of a slot, in bytes. */
+export function nameIn(slot: FramedName): Uint8Array {
+  return slot(new Out()).done().subarray(2);
 }
 
 /** The policy as plain data. */
@@ -264,7 +264,7 @@ export function machine<D>(slot: FramedName, entropy: Entropy, call: Call<D>): M
     const expect = from.flag() ? { rev: from.hex(16) } : "vacant";
     const put = from.flag() ? readNewSlot(from, bodies) : "remove";
     waiting = from.rest();
-    return { ask: { slot: (name ??= nameIn(slot)), expect, put } };
+    return { ask: { slot: (name ??= toHex(nameIn(slot))), expect, put } };
   };
   return {
     call,

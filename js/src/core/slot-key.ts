@@ -1,8 +1,7 @@
-import { IdempError } from "../errors.js";
 import type { SlotKey } from "../store.js";
 import { NAME, ask } from "./ask.js";
-import { Out, encoded, latin1Into, toHex } from "./bytes.js";
-import type { FramedName } from "./machine.js";
+import { toHex } from "./bytes.js";
+import { nameIn, type FramedName } from "./machine.js";
 
 /** Who and what a key belongs to: 1 to 8 parts of 1 to 255 bytes. */
 export type Scope = readonly string[];
@@ -19,7 +18,7 @@ export function slotKey(scope: Scope, key: string): SlotKey {
 
 /** The name, in hex. @throws IdempError KEY_INVALID */
 export function checkedName(slot: FramedName): SlotKey {
-  const name = slot(new Out()).done().subarray(2);
+  const name = nameIn(slot);
   ask(NAME, name);
   return toHex(name);
 }
@@ -35,18 +34,7 @@ export function slotName(scope: Scope, key: string): FramedName {
     out.behindLength(() => {
       out.byte(Math.min(scope.length, 255));
       // More of them than core takes are refused by their number.
-      for (let at = 0; at < scope.length && at < 9; at++) out.behindLength(() => put(out, scope[at]!));
-      put(out, key);
+      for (let at = 0; at < scope.length && at < 9; at++) out.behindLength(() => out.part(scope[at]!));
+      out.part(key);
     });
-}
-
-/** Cut where it is too long in either case. */
-function put(out: Out, text: string): void {
-  const { length } = out;
-  // The most are short and plain.
-  if (text.length < 256 && latin1Into(out, text) < 128) return;
-  out.length = length;
-  const utf8 = encoded(text);
-  if (!utf8) throw new IdempError("KEY_INVALID", "a key or a part of a scope is not well-formed Unicode");
-  out.raw(utf8.subarray(0, 256));
 }
