@@ -7,7 +7,7 @@
 mod calls;
 mod clock;
 mod crossing;
-pub mod memory;
+mod memory;
 mod sqlite;
 
 pub use memory::drive_in_memory;
