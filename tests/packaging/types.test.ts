@@ -72,12 +72,14 @@ test("the example of events in the README compiles", async () => {
   await ran("typescript/bin/tsc", ["--project", config]);
 });
 
-test("what the README shows of a service compiles", async () => {
+test("what the README shows of services on Hono, and on requests and responses, compiles", async () => {
   const readme = await readFile(join(ROOT, "js/README.md"), "utf8");
   const section = /## In a service[^]*?(?=\n## )/.exec(readme)?.[0] ?? "";
   const blocks = [...section.matchAll(/```ts\n([^]*?)```/g)].map(([, block]) => block);
   assert.ok(blocks.length >= 3);
-  const [common, ...each] = blocks as [string, ...string[]];
+  const [common, ...others] = blocks as [string, ...string[]];
+  const each = others.filter((block) => /"idemp\/(hono|web)"/.test(block));
+  assert.equal(each.length, 2);
   const given = `
     import type { Hono } from "hono";
     declare const app: Hono<{ Variables: { user: { id: string } } }>;
