@@ -9,10 +9,9 @@ import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import { cjs, esm, EXPECTED, sqlite } from "./consumer.js";
+import { NODES } from "./nodes.js";
 import { bun, deno } from "./programs.js";
 import { ADDON, project, ROOT, type Project } from "./project.js";
-
-const NODES = { "this Node": process.execPath, "a newer Node": process.env["IDEMP_NEWER_NODE"] ?? "" };
 
 /** The little program in both forms. */
 const ALL = [

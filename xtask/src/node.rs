@@ -8,10 +8,10 @@ use std::path::PathBuf;
 /// The oldest Node that the tools run on: `engines` of `package.json`.
 const OLDEST: Version = (20, 19);
 
-/// A newer one, for the tests of the packed package. Not every machine has every release of it.
-const NEWER: &str = "24";
+/// Newer ones, for the tests of the packed package. Not every machine has every release of them.
+const NEWER: [&str; 2] = ["22", "24"];
 
-/// Names the newer Node for the tests, and for us where it is here already.
+/// Names the newer ones for the tests, as `PATH` does folders, and for us where they are here already.
 pub(crate) const NEWER_VARIABLE: &str = "IDEMP_NEWER_NODE";
 
 /// What helps where Node is missing.
@@ -22,7 +22,8 @@ pub(crate) const GET: &str = "apt-get install nodejs npm, if that is 20.19 or ne
 pub(crate) const GET_PACKAGES: &str = "npm ci --ignore-scripts";
 
 /// What helps where the newer one is missing.
-pub(crate) const GET_NEWER: &str = "name the program of a Node 22 or newer in IDEMP_NEWER_NODE";
+pub(crate) const GET_NEWER: &str =
+    "name the programs of Node 22 and newer in IDEMP_NEWER_NODE, as PATH names folders";
 
 type Version = (u32, u32);
 
@@ -63,22 +64,29 @@ pub(crate) fn prepare_packages() -> Result<(), String> {
     fs::write(&stamp, locked).map_err(|error| format!("cannot write {}: {error}", stamp.display()))
 }
 
-/// A newer Node than the oldest: the one that is named, else npm's, below `target/tools`.
+/// Newer Nodes than the oldest: those that are named, else npm's, below `target/tools`.
 pub(crate) fn prepare_newer() -> Result<String, String> {
     if let Some(named) = std::env::var_os(NEWER_VARIABLE) {
         return Ok(named.to_string_lossy().into_owned());
     }
     let package = npm_package().ok_or("npm has no Node for this machine")?;
-    let home = toolchain::tools().join(format!("node-{NEWER}"));
-    let program: PathBuf = home.join("node_modules").join(package).join("bin/node");
+    let programs = NEWER.map(|version| newer(package, version));
+    let programs: Vec<PathBuf> = programs.into_iter().collect::<Result<_, _>>()?;
+    let joined = std::env::join_paths(programs).map_err(|error| error.to_string())?;
+    Ok(joined.to_string_lossy().into_owned())
+}
+
+fn newer(package: &str, version: &str) -> Result<PathBuf, String> {
+    let home = toolchain::tools().join(format!("node-{version}"));
+    let program = home.join("node_modules").join(package).join("bin/node");
     if !program.is_file() {
         let install = Invocation::new("npm install --ignore-scripts --no-audit --no-fund --prefix")
             .arg(home.display().to_string())
-            .arg(format!("{package}@{NEWER}"));
+            .arg(format!("{package}@{version}"));
         screen::say(&format!("installing what is missing: {install}"));
         install.capture()?;
     }
-    Ok(program.display().to_string())
+    Ok(program)
 }
 
 /// The package that holds Node for this machine, without a script that downloads it.
