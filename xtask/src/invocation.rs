@@ -1,15 +1,24 @@
 //! A command line: shown so that it can be pasted into a shell, and run from the root.
 
+use crate::tally::Tally;
 use crate::{screen, workspace};
 use std::fmt;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// How long a command may take, unless it is known to take its time: one that hangs is named and ended,
+/// and the steps behind it run.
+const LONGEST: Duration = Duration::from_secs(20 * 60);
 
 #[derive(Clone)]
 pub(crate) struct Invocation {
     environment: Vec<(String, String)>,
     words: Vec<String>,
     input: Option<String>,
+    limit: Duration,
 }
 
 impl Invocation {
@@ -20,6 +29,7 @@ impl Invocation {
             environment: Vec::new(),
             words,
             input: None,
+            limit: LONGEST,
         }
     }
 
@@ -39,12 +49,20 @@ impl Invocation {
         self
     }
 
+    /// Instead of twenty minutes.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Shows and runs the command. Its output goes straight to the screen, whole.
     pub(crate) fn run(&self) -> Result<(), String> {
         self.show();
         let mut child = self.spawn(Stdio::inherit(), Stdio::inherit())?;
+        let watch = self.watch(&child);
         self.feed(&mut child);
-        self.judge(child.wait().map_err(|error| self.broken(&error))?)
+        let ended = child.wait().map_err(|error| self.broken(&error))?;
+        self.judge(ended, watch)
     }
 
     /// As `run`, and adds up the closing lines of the test programs that `cargo test` or
@@ -52,6 +70,7 @@ impl Invocation {
     pub(crate) fn run_tests(&self, tally: &mut Tally) -> Result<(), String> {
         self.show();
         let mut child = self.spawn(Stdio::piped(), Stdio::inherit())?;
+        let watch = self.watch(&child);
         self.feed(&mut child);
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = Vec::new();
@@ -65,18 +84,20 @@ impl Invocation {
             tally.add(&Tally::of_line(&text));
             line.clear();
         }
-        self.judge(child.wait().map_err(|error| self.broken(&error))?)
+        let ended = child.wait().map_err(|error| self.broken(&error))?;
+        self.judge(ended, watch)
     }
 
     /// Runs the command unseen and hands back its output; of a failure, the whole of it.
     pub(crate) fn capture(&self) -> Result<String, String> {
         let mut child = self.spawn(Stdio::piped(), Stdio::piped())?;
+        let watch = self.watch(&child);
         self.feed(&mut child);
         let output = child
             .wait_with_output()
             .map_err(|error| self.broken(&error))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        match self.judge(output.status) {
+        match self.judge(output.status, watch) {
             Ok(()) => Ok(text),
             Err(failure) => {
                 let said = String::from_utf8_lossy(&output.stderr);
@@ -112,6 +133,10 @@ impl Invocation {
                 command.env_remove(&*name);
             }
         }
+        #[cfg(unix)]
+        if in_groups() {
+            std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        }
         command.env_remove("CARGO");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.spawn().map_err(|error| self.broken(&error))
@@ -124,17 +149,60 @@ impl Invocation {
         }
     }
 
-    fn judge(&self, status: ExitStatus) -> Result<(), String> {
-        if status.success() {
-            Ok(())
-        } else {
-            Err(format!("`{self}` failed: {status}"))
+    fn watch(&self, child: &Child) -> Watch {
+        let (running, gone) = mpsc::channel::<()>();
+        let (limit, child) = (self.limit, child.id());
+        let watch = move || {
+            let late = gone.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            if late {
+                end(child);
+            }
+            late
+        };
+        Watch {
+            running,
+            thread: thread::spawn(watch),
+        }
+    }
+
+    fn judge(&self, status: ExitStatus, watch: Watch) -> Result<(), String> {
+        drop(watch.running);
+        let late = watch.thread.join().unwrap_or(false);
+        match status.success() {
+            _ if late => {
+                let limit = self.limit.as_secs();
+                Err(format!("`{self}` hung: it was ended after {limit} s"))
+            }
+            true => Ok(()),
+            false => Err(format!("`{self}` failed: {status}")),
         }
     }
 
     fn broken(&self, error: &std::io::Error) -> String {
         format!("`{self}` did not run: {error}")
     }
+}
+
+/// Ends a command that takes too long.
+struct Watch {
+    running: mpsc::Sender<()>,
+    thread: thread::JoinHandle<bool>,
+}
+
+/// Whether commands are each in a process group, so that what they started ends with them. Not at a
+/// terminal, whose Ctrl-C would pass them by.
+fn in_groups() -> bool {
+    cfg!(unix) && !std::io::stdin().is_terminal()
+}
+
+fn end(child: u32) {
+    let whom = if in_groups() {
+        format!("-{child}")
+    } else {
+        child.to_string()
+    };
+    // Where this fails, the command has ended by itself.
+    let _ = Command::new("kill").args(["-KILL", "--", &whom]).status();
 }
 
 /// The command line for a POSIX shell in the root of the workspace.
@@ -148,71 +216,6 @@ impl fmt::Display for Invocation {
         }
         let words: Vec<String> = self.words.iter().map(|word| quoted(word)).collect();
         f.write_str(&words.join(" "))
-    }
-}
-
-/// What the closing lines of test programs say, added up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) passed: u64,
-    pub(crate) failed: u64,
-    pub(crate) skipped: u64,
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, other: &Tally) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.skipped += other.skipped;
-    }
-
-    pub(crate) fn ran(&self) -> u64 {
-        self.passed + self.failed
-    }
-
-    /// From a closing line; nothing from any other.
-    fn of_line(line: &str) -> Self {
-        Self::of_cargo(line)
-            .or_else(|| Self::of_node(line))
-            .unwrap_or_default()
-    }
-
-    /// `test result: ok. 3 passed; 0 failed; 1 ignored; …`
-    fn of_cargo(line: &str) -> Option<Self> {
-        let mut tally = Self::default();
-        let result = line.strip_prefix("test result: ")?;
-        let counts = result.split_once(". ").map_or("", |(_, counts)| counts);
-        for count in counts.split(';') {
-            let Some((number, kind)) = count.trim().split_once(' ') else {
-                continue;
-            };
-            let number = number.parse().unwrap_or(0);
-            match kind {
-                "passed" => tally.passed = number,
-                "failed" => tally.failed = number,
-                "ignored" => tally.skipped = number,
-                _ => {}
-            }
-        }
-        Some(tally)
-    }
-
-    /// `# pass 3`, or `ℹ pass 3`: one line for each count. What ran out of time is cancelled, and
-    /// what is still to do is not done.
-    fn of_node(line: &str) -> Option<Self> {
-        let count = line
-            .strip_prefix("# ")
-            .or_else(|| line.strip_prefix("ℹ "))?;
-        let (kind, number) = count.trim_end().split_once(' ')?;
-        let number = number.parse().ok()?;
-        let mut tally = Self::default();
-        match kind {
-            "pass" => tally.passed = number,
-            "fail" | "cancelled" => tally.failed = number,
-            "skipped" | "todo" => tally.skipped = number,
-            _ => return None,
-        }
-        Some(tally)
     }
 }
 
@@ -282,55 +285,15 @@ mod tests {
     }
 
     #[test]
-    fn closing_lines_add_up() {
-        let mut tally = Tally::default();
-        for line in [
-            "running 3 tests\n",
-            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n",
-            "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 4 filtered out\n",
-        ] {
-            tally.add(&Tally::of_line(line));
-        }
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 4,
-                failed: 2,
-                skipped: 1
-            }
-        );
-    }
-
-    #[test]
-    fn the_closing_lines_of_node_add_up_by_either_reporter() {
-        let closing = |sign: &str| {
-            let counts = "tests 9\nsuites 2\npass 3\nfail 1\ncancelled 1\nskipped 2\ntodo 2\nduration_ms 71.4\n";
-            let lines = counts.split_inclusive('\n');
-            let mut tally = Tally::default();
-            for line in lines {
-                tally.add(&Tally::of_line(&format!("{sign} {line}")));
-            }
-            tally
+    fn a_command_that_hangs_is_ended_with_all_that_it_started() {
+        // What holds the pipe open has to go, too, or this is not reached.
+        let line = if in_groups() {
+            "sleep 600 & wait"
+        } else {
+            "exec sleep 600"
         };
-        let expected = Tally {
-            passed: 3,
-            failed: 2,
-            skipped: 4,
-        };
-        assert_eq!(closing("#"), expected);
-        assert_eq!(closing("ℹ"), expected);
-    }
-
-    #[test]
-    fn what_a_test_says_of_itself_is_no_closing_line() {
-        for line in [
-            "    # pass 3",
-            "# pass the salt",
-            "# Subtest: pass 3",
-            "✔ pass 3 (0.5ms)",
-            "pass 3",
-        ] {
-            assert_eq!(Tally::of_line(line), Tally::default(), "{line}");
-        }
+        let hanging = Invocation::new("sh -c").arg(line);
+        let failure = hanging.within(Duration::from_millis(200)).capture();
+        assert!(failure.unwrap_err().contains("hung"));
     }
 }

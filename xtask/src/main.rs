@@ -15,6 +15,7 @@ mod screen;
 mod servers;
 mod source_code;
 mod steps;
+mod tally;
 mod test;
 mod toolchain;
 mod workspace;

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the steps of CI, one after the other, and a table of how they went.
 
-use crate::invocation::Tally;
 use crate::steps::{self, Step, Trouble};
+use crate::tally::Tally;
 use crate::{screen, workspace};
 use std::time::{Duration, Instant};
 

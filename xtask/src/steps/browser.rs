@@ -2,7 +2,8 @@
 
 use super::{Trouble, count, js, or_get};
 use crate::chromium;
-use crate::invocation::{Invocation, Tally};
+use crate::invocation::Invocation;
+use crate::tally::Tally;
 
 pub(super) fn check(tally: &mut Tally) -> Result<String, Trouble> {
     let (variable, program) = browser()?;

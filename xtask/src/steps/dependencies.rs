@@ -1,7 +1,8 @@
 //! Core depends on five crates, on wasm on four: what people put before a payment is small.
 
 use super::Trouble;
-use crate::invocation::{Invocation, Tally};
+use crate::invocation::Invocation;
+use crate::tally::Tally;
 use std::collections::BTreeSet;
 
 const ALWAYS: [&str; 4] = ["serde", "serde_json", "sha2", "thiserror"];

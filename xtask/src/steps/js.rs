@@ -1,7 +1,8 @@
 //! The npm package in Node: its types, and its tests.
 
 use super::{Trouble, count, or_get};
-use crate::invocation::{Invocation, Tally};
+use crate::invocation::Invocation;
+use crate::tally::Tally;
 use crate::{addon, node, package, workspace};
 
 /// Folders with a `tsconfig.json`.
@@ -33,13 +34,17 @@ pub(super) fn prepare() -> Result<(), Trouble> {
     addon::build()
 }
 
+/// How long a file of tests may take, in seconds: one that hangs is named, and the rest run.
+const LONGEST: u32 = 480;
+
 /// Every test below a folder. They are named one by one: the oldest Node knows no patterns.
 pub(super) fn tests_of(folder: &str, options: &[&str]) -> Result<Invocation, Trouble> {
     let files = workspace::files(folder, ".test.ts")?;
     if files.is_empty() {
         return Err(Trouble::Failed(format!("there is no test in {folder}")));
     }
-    let node = Invocation::new("node --import tsx --test --test-reporter=spec");
+    let node = Invocation::new("node --import tsx --test --test-reporter=spec")
+        .arg(format!("--test-timeout={LONGEST}000"));
     let node = options.iter().fold(node, |node, option| node.arg(*option));
     Ok(files.into_iter().fold(node, Invocation::arg))
 }

@@ -1,7 +1,7 @@
 //! No tracked file names the machine it was written on, or a package registry of somebody's own.
 
 use super::Trouble;
-use crate::invocation::Tally;
+use crate::tally::Tally;
 use crate::workspace;
 use std::path::{Path, PathBuf};
 

@@ -11,7 +11,8 @@ mod purity;
 mod stores;
 pub(crate) mod wasm;
 
-use crate::invocation::{Invocation, Tally};
+use crate::invocation::Invocation;
+use crate::tally::Tally;
 use crate::{fuzz, toolchain};
 
 pub(crate) struct Step {

@@ -1,7 +1,8 @@
 //! `rust-version` is a promise to users: the libraries build with that compiler.
 
 use super::Trouble;
-use crate::invocation::{Invocation, Tally};
+use crate::invocation::Invocation;
+use crate::tally::Tally;
 use crate::toolchain::Oldest;
 use crate::workspace::{self, Published};
 use std::collections::BTreeMap;

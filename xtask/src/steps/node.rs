@@ -1,8 +1,9 @@
 //! The npm package on servers: on the clients of PostgreSQL and Redis, with the real ones.
 
 use super::{Trouble, count, js, or_get};
-use crate::invocation::{Invocation, Tally};
+use crate::invocation::Invocation;
 use crate::servers::{POSTGRES, REDIS};
+use crate::tally::Tally;
 
 pub(super) fn check(tally: &mut Tally) -> Result<String, Trouble> {
     js::prepare()?;

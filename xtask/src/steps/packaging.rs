@@ -1,8 +1,8 @@
 //! The npm package as its users get it: packed, installed, bundled and run.
 
 use super::{Trouble, browser, count, js, or_get};
-use crate::invocation::Tally;
 use crate::node;
+use crate::tally::Tally;
 
 pub(super) fn check(tally: &mut Tally) -> Result<String, Trouble> {
     let (chromium, browser) = browser::browser()?;

@@ -4,7 +4,7 @@
 //! them, `use` trees spelled out, outside comments, strings and `#[cfg(test)]` modules.
 
 use super::Trouble;
-use crate::invocation::Tally;
+use crate::tally::Tally;
 use crate::{source_code, workspace};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! The tests of the stores, each with the server that it needs.
 
 use super::{Trouble, count_all};
-use crate::invocation::{Invocation, Tally};
+use crate::invocation::Invocation;
 use crate::servers::{POSTGRES, Place, REDIS, Server};
+use crate::tally::Tally;
 use crate::workspace;
+use std::time::Duration;
 
 /// Their tests need a server, or much time: the step for all others leaves them out.
 pub(super) const WITH_STEPS_OF_THEIR_OWN: [&str; 6] = [
@@ -88,7 +90,10 @@ fn needs_server(name: &str) -> bool {
 fn cargo_test(longer: bool) -> Invocation {
     let tests = Invocation::new("cargo test --no-fail-fast --all-features");
     match longer {
-        true => tests.arg("--release").env("IDEMP_NIGHTLY", "1"),
+        true => tests
+            .arg("--release")
+            .env("IDEMP_NIGHTLY", "1")
+            .within(Duration::from_secs(6 * 3600)),
         false => tests,
     }
 }

@@ -2,8 +2,9 @@
 
 use super::Trouble;
 use crate::debian::Unpacked;
-use crate::invocation::{Invocation, Tally};
+use crate::invocation::Invocation;
 use crate::screen;
+use crate::tally::Tally;
 use crate::toolchain::{self, WASM};
 
 pub(super) fn check(_: &mut Tally) -> Result<String, Trouble> {
