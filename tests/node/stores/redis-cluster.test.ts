@@ -3,13 +3,15 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { StoreError } from "idemp";
 import { type RedisStore, redisStore } from "idemp/redis";
-import { Redis } from "ioredis";
+import { type Cluster, Redis } from "ioredis";
 import { type Servers, startServers } from "../servers.js";
 import { claim, failure, kind, lies, name, outcome, read, until, wins } from "./asks.js";
-import { CLIENTS, CLUSTERS } from "./redis-clients.js";
+import { CLIENTS, CLUSTERS, ioredisCluster } from "./redis-clients.js";
 
 let count = 0;
 const fresh = () => `key-${count++}`;
+/** For what a replica is going to confirm, however slow the machine. */
+const PATIENTLY = { waitForReplicas: { replicas: 1, within: "20s" } } as const;
 
 /** Begins and finishes while something happens; afterwards all that was acknowledged has to be there. */
 async function underLoad(store: RedisStore, happens: () => Promise<void>, looking = store): Promise<{ acknowledged: number; failed: number }> {
@@ -60,8 +62,9 @@ for (const [label, connect] of Object.entries(CLUSTERS)) {
     });
     after(() => servers?.stop());
 
-    test("a slot that moves is followed, and no ask fails", async () => {
+    test("a slot that moves is followed, and no ask fails", async (t) => {
       const { client, end } = await connect(servers.urls("cluster"));
+      t.after(end);
       const store = redisStore(client, { answerWithin: "30s" });
       const there = claim("there");
       await wins(store, there);
@@ -84,19 +87,17 @@ for (const [label, connect] of Object.entries(CLUSTERS)) {
         }
       });
       assert.equal(failed, 0, "a redirection is no failure");
-      await end();
     });
 
-    test("a primary that is lost takes nothing with it that a replica confirmed", async () => {
+    test("a primary that is lost takes nothing with it that a replica confirmed", async (t) => {
       // A wait holds up what is asked behind it on the same connection.
       const [waiting, { client, end }] = [await connect(servers.urls("cluster")), await connect(servers.urls("cluster"))];
+      t.after(() => Promise.all([waiting.end(), end()]));
       const store = redisStore(waiting.client, { answerWithin: "2s", waitForReplicas: { replicas: 1, within: "50ms" } });
       await underLoad(store, () => servers.failOver().then(() => undefined), redisStore(client));
-      await waiting.end();
       const lost = new Redis(servers.url("cluster"), { lazyConnect: true, retryStrategy: () => null });
       lost.on("error", () => undefined); // it rejects, too
       await assert.rejects(lost.connect());
-      await end();
     });
   });
 }
@@ -161,13 +162,15 @@ describe("copies are waited for", () => {
   });
 
   for (const [label, connect] of Object.entries(CLIENTS)) {
-    test(`${label}: what the replica has not heard is acknowledged to nobody`, async () => {
+    test(`${label}: what the replica has not heard is acknowledged to nobody`, async (t) => {
       const [client, later] = await Promise.all([connect(pair[0].url("redis")), connect(pair[0].url("redis"))]);
+      t.after(() => Promise.all([client.end(), later.end()]));
       const waits = { waitForReplicas: { replicas: 1, within: "150ms" } } as const;
       const store = redisStore(client.client, waits);
+      const [patient, patientLater] = [client, later].map(({ client }) => redisStore(client, PATIENTLY)) as [RedisStore, RedisStore];
       const keys = [fresh(), fresh()] as const;
       const [begun, heard] = [claim(keys[0]), claim(keys[1])];
-      for (const swap of [begun, heard, outcome(heard, "heard")]) await wins(store, swap);
+      for (const swap of [begun, heard, outcome(heard, "heard")]) await wins(patient, swap);
       await pair[1].pause("redis");
       const done = outcome(begun, "done");
       const next = claim(fresh());
@@ -183,23 +186,23 @@ describe("copies are waited for", () => {
       }
       await pair[1].resume("redis");
       await until("the replica is counted", async () => (await admins[0].wait(1, 500)) === 1);
-      assert.equal((await lies(others, keys[0]))?.rev, done.put.rev);
-      await Promise.all([client.end(), later.end()]);
+      assert.equal((await lies(patientLater, keys[0]))?.rev, done.put.rev);
     });
   }
 
-  test("replicas that there are not confirm nothing", async () => {
+  test("replicas that there are not confirm nothing", async (t) => {
     const { client, end } = await CLIENTS.redis(pair[0].url("redis"));
+    t.after(end);
     const store = redisStore(client, { waitForReplicas: { replicas: 2, within: "50ms" } });
     const error = await failure(store.swap(claim(fresh())));
     assert.equal(kind(error), "unreplicated");
     assert.match(error.message, /1, not 2/);
-    await end();
   });
 
-  test("what was acknowledged with a wait outlives the primary", async () => {
+  test("what was acknowledged with a wait outlives the primary", async (t) => {
     const { client, end } = await CLIENTS.ioredis(pair[0].url("redis"));
-    const store = redisStore(client, { waitForReplicas: { replicas: 1, within: "500ms" } });
+    t.after(end);
+    const store = redisStore(client, PATIENTLY);
     const acknowledged: [string, string][] = [];
     for (let asks = 0; asks < 50; asks++) {
       const key = fresh();
@@ -212,31 +215,56 @@ describe("copies are waited for", () => {
     await pair[0].kill("redis");
     await admins[1].replicaof("NO", "ONE");
     const promoted = await CLIENTS.ioredis(pair[1].url("redis"));
+    t.after(promoted.end);
     for (const [key, rev] of acknowledged) assert.equal((await lies(redisStore(promoted.client), key))?.rev, rev);
-    await Promise.all([end(), promoted.end()]);
   });
 });
 
 describe("copies are waited for in a cluster", () => {
+  let servers: Servers;
+  before(async () => {
+    servers = await startServers("cluster");
+  });
+  after(() => servers?.stop());
+
   for (const [label, connect] of Object.entries(CLUSTERS)) {
-    test(`${label}: a replica confirms, two are not there, and a slot that moved is followed`, async () => {
-      const servers = await startServers("cluster");
+    test(`${label}: a replica confirms, two are not there, and a slot that moved is followed`, async (t) => {
       const { client, end } = await connect(servers.urls("cluster"));
-      const [one, two] = [1, 2].map((replicas) => redisStore(client, { waitForReplicas: { replicas, within: "100ms" } }));
+      t.after(end);
+      const one = redisStore(client, PATIENTLY);
+      const two = redisStore(client, { waitForReplicas: { replicas: 2, within: "100ms" } });
       const keys = Array.from({ length: 8 }, fresh);
       for (const key of keys) {
         const begun = claim(key);
-        await wins(one as RedisStore, begun);
-        assert.equal(kind(await failure((two as RedisStore).swap(outcome(begun, "done")))), "unreplicated");
+        await wins(one, begun);
+        assert.equal(kind(await failure(two.swap(outcome(begun, "done")))), "unreplicated");
       }
       for (const moved of keys.slice(0, 3)) {
         const moving = await Moving.begin(servers.urls("cluster"), key(moved));
         await moving.records();
         await moving.end();
-        assert.ok(await lies(one as RedisStore, moved));
+        assert.ok(await lies(one, moved));
       }
-      await end();
-      await servers.stop();
     });
   }
+
+  test("a client that learns for a while from a node that has not heard of the move asks on", async (t) => {
+    const { client: cluster, end } = await ioredisCluster(servers.urls("cluster"));
+    t.after(end);
+    const client = cluster as Cluster & { slots: string[][] };
+    const store = redisStore(client, PATIENTLY);
+    const name = fresh();
+    const begun = claim(name);
+    await wins(store, begun);
+    const slot = Number(await client.cluster("KEYSLOT", key(name)));
+    const wrong = client.slots.find((nodes) => nodes[0] !== client.slots[slot]?.[0]) as string[];
+    let stale = 20;
+    const pipeline = client.pipeline.bind(client);
+    client.pipeline = (...commands) => {
+      if (stale-- > 0) client.slots[slot] = [...wrong];
+      return pipeline(...commands);
+    };
+    await wins(store, outcome(begun, "done"));
+    assert.ok(stale < 0, "it was told wrong to the end");
+  });
 });

@@ -25,8 +25,9 @@ export interface RedisStore extends Store {
   check(): Promise<void>;
 }
 
-/** A question is sent anew at most so often: where the script was forgotten, or the key moved. */
-const HOPS = 4;
+/** A node that was told of a move late sends the client back: after so many milliseconds at most it is
+ *  asked anew. */
+const PATIENCE = 100;
 
 /**
  * A store in Redis (7.0 or newer) or Valkey, on the client that the service has anyway: `ioredis` or
@@ -61,7 +62,8 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
   }
 
   async function put(question: Question) {
-    for (let hop = 0; hop < HOPS; hop++) {
+    const started = performance.now();
+    for (let moves = 0; ; moves++) {
       const replies = await inTime(settled.answerWithin, link.ask(question.key, question.commands()));
       const failed = firstError(replies);
       if (!failed) return question.answer(replies);
@@ -69,10 +71,11 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
       if (question.mayHaveChanged(replies)) throw fault("overtaken", "the slot was claimed, and when was not told");
       // In both cases the server did nothing.
       if (code === "NOSCRIPT" && question.tells()) continue;
-      if (code === "MOVED" && !link.alone) await inTime(settled.answerWithin, link.learn(question.key));
-      else throw error;
+      if (code !== "MOVED" || link.alone) throw error;
+      if (performance.now() - started > settled.answerWithin) throw fault("client", "no node of the cluster serves the key now");
+      await inTime(settled.answerWithin, link.learn(question.key));
+      if (moves > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(2 ** moves, PATIENCE)));
     }
-    throw fault("client", "no node of the cluster serves the key now");
   }
 
   /** A full server takes no new slot, and no claim by commands. What is there can still be told. */
