@@ -68,6 +68,7 @@ DECLARE
     rounds integer;             -- null: none
     setting text;
     now_ms bigint;
+    later_ms bigint;
     there_rev bytea;
     there_lease_until bigint;
     there_gone_at bigint;
@@ -87,30 +88,42 @@ BEGIN
                 setting := set_config('synchronous_commit', 'off', true);
             END IF;
             now_ms := "public"."idempotency_keys_now"();
+            -- Where one of these waited for another transaction that failed, it won as of before the wait.
             IF in_rev IS NULL THEN
                 DELETE FROM "public"."idempotency_keys" k
                     WHERE k.tenant = in_tenant AND k.key = in_key
                         AND k.rev = in_expect AND now_ms < k.gone_at;
-            ELSE
-                -- Deadlines never move back, save that a lease of zero is over now.
+            ELSIF in_lease_for = 0 THEN
+                -- gone_at never moves back, nor does lease_until, save that this lease is over now.
                 UPDATE "public"."idempotency_keys" k
-                    SET rev = in_rev, head = in_head, body = in_body,
-                        lease_until = CASE WHEN in_lease_for = 0 THEN now_ms
-                            ELSE greatest(k.lease_until, now_ms + in_lease_for) END,
+                    SET rev = in_rev, head = in_head, body = in_body, lease_until = now_ms,
                         gone_at = greatest(k.gone_at, now_ms + in_keep_for)
                     WHERE k.tenant = in_tenant AND k.key = in_key
                         AND k.rev = in_expect AND now_ms < k.gone_at;
-            END IF;
-            IF FOUND AND "public"."idempotency_keys_now"() <= now_ms + 5 THEN
-                RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
-            ELSIF FOUND THEN
-                -- It waited for another transaction that failed: the deadlines count from now.
-                now_ms := "public"."idempotency_keys_now"();
+            ELSE
                 UPDATE "public"."idempotency_keys" k
-                    SET lease_until = CASE WHEN in_lease_for = 0 THEN now_ms
-                            ELSE greatest(k.lease_until, now_ms + in_lease_for) END,
+                    SET rev = in_rev, head = in_head, body = in_body,
+                        lease_until = greatest(k.lease_until, now_ms + in_lease_for),
                         gone_at = greatest(k.gone_at, now_ms + in_keep_for)
-                    WHERE k.tenant = in_tenant AND k.key = in_key;
+                    WHERE k.tenant = in_tenant AND k.key = in_key
+                        AND k.rev = in_expect AND now_ms < k.gone_at
+                    RETURNING CASE WHEN "public"."idempotency_keys_now"() > now_ms + 5 THEN
+                        (SELECT b.gone_at FROM "public"."idempotency_keys" b
+                            WHERE b.tenant = in_tenant AND b.key = in_key) END
+                    INTO there_gone_at;
+                IF there_gone_at IS NOT NULL THEN
+                    -- A lease counts from now, unless the old record would have gone meanwhile.
+                    later_ms := "public"."idempotency_keys_now"();
+                    IF later_ms < there_gone_at THEN
+                        now_ms := later_ms;
+                        UPDATE "public"."idempotency_keys" k
+                            SET lease_until = greatest(k.lease_until, now_ms + in_lease_for),
+                                gone_at = greatest(k.gone_at, now_ms + in_keep_for)
+                            WHERE k.tenant = in_tenant AND k.key = in_key;
+                    END IF;
+                END IF;
+            END IF;
+            IF FOUND THEN
                 RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
             END IF;
         END IF;

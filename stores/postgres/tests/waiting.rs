@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use idemp::{AsyncStore as _, Expect, Idempotency, Put, StoreError, Swap, Verdict};
+use idemp::{AsyncStore as _, Expect, Idempotency, Put, StoreError, Swap, Verdict, apply};
 use support::*;
 
 /// Waits until some connection waits for a lock on behalf of this table's functions.
@@ -64,6 +64,46 @@ async fn a_lease_that_had_to_wait_for_its_row_is_granted_in_full() {
         assert_eq!(there.lease_until, reply.now + Duration::from_millis(500));
         assert_eq!(there.gone_at, reply.now + MINUTE);
         assert!(reply.now.since(won.now) >= Duration::from_millis(600));
+    }
+}
+
+/// Every reading of the clock is seven milliseconds after the one before, as where the server stalls
+/// between any two of them: leases lapse and records go in the middle of a question.
+#[tokio::test]
+async fn a_question_that_stalls_is_answered_as_of_one_instant() {
+    let place = Place::new();
+    let store = place.store().await;
+    let table = &place.table;
+    let stalling = format!(
+        "CREATE SEQUENCE {table}_readings INCREMENT BY 7;
+         CREATE OR REPLACE FUNCTION {table}_now() RETURNS bigint LANGUAGE sql VOLATILE AS
+         'SELECT nextval(''public.{table}_readings'')'"
+    );
+    let owner = place.client().await;
+    owner.batch_execute(&stalling).await.unwrap();
+    let millis = Duration::from_millis;
+    let there = fresh();
+    for keep in 1..60 {
+        for expect in [Expect::Vacant, Expect::Rev(there), Expect::Rev(fresh())] {
+            let lease = put_for(fresh(), millis(10), millis(40), b"lease");
+            let outcome = put_for(fresh(), Duration::ZERO, millis(40), b"outcome");
+            for put in [Put::Remove, lease, outcome] {
+                let slot = slot(&format!("{keep} {expect:?} {put:?}"));
+                let begun = put_for(there, millis(keep.min(20)), millis(keep), b"begun");
+                let asks = |expect, put| Swap {
+                    slot: slot.clone(),
+                    expect,
+                    put,
+                };
+                let read = Swap::read(slot.clone());
+                let mut model = None;
+                for swap in [asks(Expect::Vacant, begun), asks(expect, put), read] {
+                    let reply = store.swap(&swap).await.unwrap();
+                    let defined = apply(&mut model, &swap, reply.now);
+                    assert_eq!(reply, defined, "kept for {keep} ms: {swap:?}");
+                }
+            }
+        }
     }
 }
 
