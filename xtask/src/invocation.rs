@@ -18,6 +18,7 @@ pub(crate) struct Invocation {
     environment: Vec<(String, String)>,
     words: Vec<String>,
     input: Option<String>,
+    folder: Option<String>,
     limit: Duration,
 }
 
@@ -29,6 +30,7 @@ impl Invocation {
             environment: Vec::new(),
             words,
             input: None,
+            folder: None,
             limit: LONGEST,
         }
     }
@@ -46,6 +48,12 @@ impl Invocation {
     /// What the command reads from its standard input.
     pub(crate) fn input(mut self, text: impl Into<String>) -> Self {
         self.input = Some(text.into());
+        self
+    }
+
+    /// Instead of the root.
+    pub(crate) fn folder(mut self, from_root: impl Into<String>) -> Self {
+        self.folder = Some(from_root.into());
         self
     }
 
@@ -68,6 +76,20 @@ impl Invocation {
     /// As `run`, and adds up the closing lines of the test programs that `cargo test` or
     /// `node --test` ran.
     pub(crate) fn run_tests(&self, tally: &mut Tally) -> Result<(), String> {
+        self.each_line(|line| {
+            print!("{line}");
+            tally.add(&Tally::of_line(line));
+        })
+    }
+
+    /// Shows and runs the command, and hands back its output; what it says besides goes to the screen.
+    pub(crate) fn output(&self) -> Result<String, String> {
+        let mut output = String::new();
+        self.each_line(|line| output.push_str(line))?;
+        Ok(output)
+    }
+
+    fn each_line(&self, mut take: impl FnMut(&str)) -> Result<(), String> {
         self.show();
         let mut child = self.spawn(Stdio::piped(), Stdio::inherit())?;
         let watch = self.watch(&child);
@@ -79,9 +101,7 @@ impl Invocation {
             .map_err(|error| self.broken(&error))?
             > 0
         {
-            let text = String::from_utf8_lossy(&line);
-            print!("{text}");
-            tally.add(&Tally::of_line(&text));
+            take(&String::from_utf8_lossy(&line));
             line.clear();
         }
         let ended = child.wait().map_err(|error| self.broken(&error))?;
@@ -114,7 +134,7 @@ impl Invocation {
         let (program, arguments) = self.words.split_first().expect("a command has a name");
         let mut command = Command::new(program);
         command
-            .current_dir(workspace::root())
+            .current_dir(workspace::root().join(self.folder.as_deref().unwrap_or("")))
             .args(arguments)
             .stdout(out)
             .stderr(err);
@@ -208,22 +228,32 @@ fn end(child: u32) {
 /// The command line for a POSIX shell in the root of the workspace.
 impl fmt::Display for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Words that lie in the workspace are shown from where the reader is.
+        let here = if self.folder.is_some() {
+            "$OLDPWD"
+        } else {
+            "$PWD"
+        };
+        if let Some(folder) = &self.folder {
+            write!(f, "(cd {} && ", quoted(folder, here))?;
+        }
         if let Some(text) = &self.input {
-            write!(f, "printf %s {} | ", quoted(text))?;
+            write!(f, "printf %s {} | ", quoted(text, here))?;
         }
         for (name, value) in &self.environment {
-            write!(f, "{name}={} ", quoted(value))?;
+            write!(f, "{name}={} ", quoted(value, here))?;
         }
-        let words: Vec<String> = self.words.iter().map(|word| quoted(word)).collect();
-        f.write_str(&words.join(" "))
+        let words: Vec<String> = self.words.iter().map(|word| quoted(word, here)).collect();
+        f.write_str(&words.join(" "))?;
+        f.write_str(if self.folder.is_some() { ")" } else { "" })
     }
 }
 
-fn quoted(word: &str) -> String {
+fn quoted(word: &str, here: &str) -> String {
     let root = workspace::root().display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=+:,@%*".contains(c);
     if let Some(inside) = word.strip_prefix(&format!("{root}/")) {
-        format!("\"$PWD/{inside}\"")
+        format!("\"{here}/{inside}\"")
     } else if !word.is_empty() && word.chars().all(|c| plain(c) && c != '*') {
         word.to_string()
     } else if word.chars().all(|c| plain(c) || c == ' ') {
@@ -247,6 +277,16 @@ mod tests {
         assert_eq!(
             invocation.to_string(),
             r#"RUSTDOCFLAGS="-D warnings" RUSTC="$PWD/target/rustc" cargo doc --no-deps 'it'\''s'"#
+        );
+    }
+
+    #[test]
+    fn a_command_in_a_folder_leaves_the_shell_where_it_is() {
+        let inside = workspace::root().join("target/a").display().to_string();
+        let invocation = Invocation::new("").arg(inside).arg("-q").folder("core");
+        assert_eq!(
+            invocation.to_string(),
+            r#"(cd core && "$OLDPWD/target/a" -q)"#
         );
     }
 

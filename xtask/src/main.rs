@@ -11,6 +11,7 @@ mod fuzz;
 mod invocation;
 mod node;
 mod package;
+mod programs;
 mod screen;
 mod servers;
 mod source_code;

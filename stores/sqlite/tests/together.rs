@@ -160,7 +160,7 @@ fn a_full_queue_is_a_loud_error_and_what_is_in_it_is_done() {
     let first = claim(&key("first"));
     let swaps: Vec<Swap> = (0..10).map(|n| claim(&key(&n.to_string()))).collect();
     let mut waiting = vec![enter(&store, &first)];
-    // The writer takes the first at some moment, so either three or four find a place.
+    // The writer takes what it finds at some moment, one to three of them, and three more find a place.
     let mut refused = 0;
     for swap in &swaps {
         let mut entering = Box::pin(AsyncStore::swap(&store, swap));
@@ -179,7 +179,7 @@ fn a_full_queue_is_a_loud_error_and_what_is_in_it_is_done() {
             }
         }
     }
-    assert!((7..=8).contains(&refused), "{refused}");
+    assert!((5..=8).contains(&refused), "{refused}");
     assert!(here(&store, &key("none")).is_none(), "reads do not queue");
     lock.execute_batch("ROLLBACK").unwrap();
     for entered in waiting {

@@ -1,107 +1,88 @@
-//! The tests of the stores, each with the server that it needs.
+//! The tests of the crates, and which of them need a server.
 
 use super::{Trouble, count_all};
 use crate::invocation::Invocation;
+use crate::programs::{self, Length, Program};
 use crate::servers::{POSTGRES, Place, REDIS, Server};
 use crate::tally::Tally;
-use crate::workspace;
 use std::time::Duration;
 
-/// Their tests need a server, or much time: the step for all others leaves them out.
-pub(super) const WITH_STEPS_OF_THEIR_OWN: [&str; 6] = [
-    "idemp-postgres",
-    "idemp-redis",
-    "idemp-stores",
-    "idemp-servers",
-    "idemp-chaos",
-    "idemp-http-cases",
+/// Folders whose tests count what happens to a machine: one after the other, and each may say it.
+const ALONE: [&str; 4] = [
+    "stores/any",
+    "tests/chaos",
+    "tests/http-cases",
+    "tests/servers",
 ];
 
-/// What a program of tests is named after that needs one.
-const SERVERS: [&str; 2] = ["postgres", "redis"];
+pub(super) fn others(tally: &mut Tally) -> Result<String, Trouble> {
+    count_all(&tests_of("tests", Length::Usual, None)?, tally)
+}
 
 pub(super) fn postgres(tally: &mut Tally) -> Result<String, Trouble> {
-    count_all(&with("postgres", place(&POSTGRES)?, false), tally)
+    let place = place(&POSTGRES)?;
+    count_all(&tests_of("postgres", Length::Usual, Some(place))?, tally)
 }
 
 pub(super) fn redis(tally: &mut Tally) -> Result<String, Trouble> {
-    count_all(&with("redis", place(&REDIS)?, false), tally)
+    let place = place(&REDIS)?;
+    count_all(&tests_of("redis", Length::Usual, Some(place))?, tally)
 }
 
 pub(super) fn chaos(tally: &mut Tally) -> Result<String, Trouble> {
-    count_all(&[without_server(false)], tally)
+    count_all(&tests_of("chaos", Length::Usual, None)?, tally)
 }
 
 pub(super) fn endurance(tally: &mut Tally) -> Result<String, Trouble> {
     let (postgres, redis) = (place(&POSTGRES)?, place(&REDIS)?);
-    let mut tests = with("postgres", postgres, true);
-    tests.extend(with("redis", redis, true));
-    tests.push(without_server(true));
-    let others = ["-pidemp-sqlite", "-pidemp-conformance", "--tests"];
-    tests.push(others.into_iter().fold(cargo_test(true), Invocation::arg));
+    let mut tests = tests_of("postgres", Length::Nightly, Some(postgres))?;
+    tests.extend(tests_of("redis", Length::Nightly, Some(redis))?);
+    tests.extend(tests_of("chaos", Length::Nightly, None)?);
+    let others = programs::built(Length::Nightly)?.iter();
+    let others =
+        others.filter(|program| ["stores/sqlite", "tests/conformance"].contains(&&*program.folder));
+    tests.extend(others.map(|program| invocation(program, Length::Nightly)));
     count_all(&tests, tally)
 }
 
-/// What opens a store by its URL, as far as that is no server's.
-pub(super) fn by_url() -> Invocation {
-    cargo_test(false)
-        .arg("-pidemp-stores")
-        .arg("--test")
-        .arg("url")
+/// The step that runs a program: what is named after a server, and the store in it, has one of its own.
+fn step_of(program: &Program) -> &'static str {
+    let server = ["postgres", "redis"].into_iter().find(|server| {
+        let named = program.name.as_deref().unwrap_or_default();
+        named.starts_with(server) || program.folder == format!("stores/{server}")
+    });
+    let others = if program.folder == "tests/chaos" {
+        "chaos"
+    } else {
+        "tests"
+    };
+    server.unwrap_or(others)
 }
 
-/// The HTTP cases, on the stores that are no server's.
-pub(super) fn http_cases() -> Invocation {
-    let names = workspace::programs("tests/http-cases/tests").into_iter();
-    let cases = cargo_test(false).arg("-pidemp-http-cases");
-    names
-        .filter(|name| !needs_server(name))
-        .fold(cases, |tests, name| tests.arg("--test").arg(name))
+fn tests_of(step: &str, length: Length, server: Option<Place>) -> Result<Vec<Invocation>, Trouble> {
+    let programs = programs::built(length)?.iter();
+    let programs = programs.filter(|program| step_of(program) == step);
+    let tests = programs.map(|program| {
+        let tests = invocation(program, length);
+        match &server {
+            Some((variable, found)) => tests.env(variable, &**found),
+            None => tests,
+        }
+    });
+    Ok(tests.collect())
 }
 
-/// The store's own tests, those of its server, its URL, its faults, and the HTTP cases on it.
-fn with(server: &str, (variable, found): Place, longer: bool) -> Vec<Invocation> {
-    let own = cargo_test(longer).arg(format!("-pidemp-{server}"));
-    let faults = [
-        "-pidemp-servers",
-        "-pidemp-stores",
-        "-pidemp-chaos",
-        "-pidemp-http-cases",
-        "--test",
-    ]
-    .into_iter()
-    .fold(cargo_test(longer), Invocation::arg);
-    let tests = [own.arg("--tests"), alone(faults.arg(format!("{server}*")))];
-    tests.map(|tests| tests.env(variable, &*found)).into()
-}
-
-/// Every fault that is not named after a server, and the judgement itself.
-fn without_server(longer: bool) -> Invocation {
-    let own = cargo_test(longer).arg("-pidemp-chaos").arg("--lib");
-    let names = workspace::programs("tests/chaos/tests");
-    let names = names.into_iter().filter(|name| !needs_server(name));
-    alone(names.fold(own, |tests, name| tests.arg("--test").arg(name)))
-}
-
-fn needs_server(name: &str) -> bool {
-    SERVERS.iter().any(|server| name.starts_with(server))
-}
-
-fn cargo_test(longer: bool) -> Invocation {
-    let tests = Invocation::new("cargo test --no-fail-fast --all-features");
-    match longer {
-        true => tests
-            .arg("--release")
+fn invocation(program: &Program, length: Length) -> Invocation {
+    let tests = match ALONE.contains(&&*program.folder) && program.name.is_some() {
+        true => program.run().arg("--test-threads=1").arg("--nocapture"),
+        false => program.run(),
+    };
+    match length {
+        Length::Usual => tests,
+        Length::Nightly => tests
             .env("IDEMP_NIGHTLY", "1")
             .within(Duration::from_secs(6 * 3600)),
-        false => tests,
     }
-}
-
-/// One test after the other, and each may say what it counted.
-fn alone(tests: Invocation) -> Invocation {
-    let options = ["--", "--test-threads=1", "--nocapture"];
-    options.into_iter().fold(tests, Invocation::arg)
 }
 
 fn place(server: &Server) -> Result<Place, Trouble> {
@@ -109,26 +90,4 @@ fn place(server: &Server) -> Result<Place, Trouble> {
         why,
         remedy: server.get(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_program_of_tests_belongs_to_a_step() {
-        for name in workspace::programs("tests/servers/tests") {
-            assert!(needs_server(&name), "{name}.rs names no server");
-        }
-        for (folder, tests) in [
-            ("tests/chaos/tests", without_server(false)),
-            ("tests/http-cases/tests", http_cases()),
-        ] {
-            let line = format!("{tests} ");
-            for name in workspace::programs(folder) {
-                let here = line.contains(&format!("--test {name} "));
-                assert!(here != needs_server(&name), "{name}: {line}");
-            }
-        }
-    }
 }
