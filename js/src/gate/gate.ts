@@ -123,7 +123,8 @@ export class Gate<R> {
   }
 
   /** Resolves when nothing is executed any more, also for clients that are gone, and no outcome waits to
-   *  be stored: for a graceful shutdown, after the server has stopped. */
+   *  be stored: for a graceful shutdown, after the server has stopped. A handler that does not answer is
+   *  waited for until the ceiling of its lease. */
   idle(): Promise<void> {
     if (this.#working === 0) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push(resolve));
@@ -223,9 +224,10 @@ export class Gate<R> {
         const counted = this.#work(work);
         background?.(counted);
       },
-      left: () => {
+      left: (overdue) => {
         this.#owners--;
         this.#worked();
+        if (overdue) this.#report(new IdempError("HANDLER_OVERDUE", OVERDUE));
       },
     });
     return { type: "execute", owner };
@@ -336,6 +338,10 @@ const UNAVAILABLE = { type: "unavailable" } as const;
 
 const CONSUMED =
   "the body of a request was read before it could be compared: put the idempotency middleware before what reads it";
+
+const OVERDUE =
+  "a request with an idempotency key has no answer at the ceiling of its lease, and nobody waits for it any more: " +
+  "give what its handler waits for a limit of time, or the policy a longer `ceiling`";
 
 function answered(answer: Answer): Admitted {
   return { type: "answer", answer };

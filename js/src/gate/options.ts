@@ -60,7 +60,8 @@ export interface GateSettings<R> {
   /** How long the store has to answer each question; 5 s. */
   readonly storeTimeout?: Span;
   /** How many requests with a key are executed at once; a further one is refused with 503 and
-   *  `Retry-After`, and leaves no claim behind. No bound. */
+   *  `Retry-After`, and leaves no claim behind. What does not answer counts until the ceiling of its lease.
+   *  No bound. */
   readonly maxOwners?: number;
   /** What makes two requests the same. By default the method, the path, the query with its parameters
    *  sorted by name, the content type and the body. **What it leaves out, a client may change and still
@@ -71,8 +72,9 @@ export interface GateSettings<R> {
   readonly failOpen?: boolean;
   /** How keys are used here; by default as the `Idempotency` says. */
   readonly policy?: PolicyOptions;
-  /** Is told what `scope` or `fingerprint` threw, and of a request that cannot be checked; by default
-   *  `console.error`. What it throws itself changes nothing. */
+  /** Is told what `scope` or `fingerprint` threw, of a request that cannot be checked, and of one that has
+   *  no answer at the ceiling of its lease; by default `console.error`. What it throws itself changes
+   *  nothing. */
   readonly onError?: (error: unknown) => void;
 }
 
