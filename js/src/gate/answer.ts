@@ -85,6 +85,12 @@ const OTHERS = {
     "IDEMPOTENCY_BODY_CONSUMED",
     "The server cannot compare this request with others that have its Idempotency-Key. Nothing was done.",
   ],
+  nested: [
+    500,
+    "Internal Server Error",
+    "IDEMPOTENCY_NESTED",
+    "The server takes this request for a duplicate of itself.",
+  ],
 } as const;
 
 /** What a client gets where a function of the application failed. */

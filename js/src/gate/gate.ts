@@ -7,7 +7,9 @@ import { IdempError, StoreError } from "../errors.js";
 import type { Idempotency } from "../idempotency.js";
 import type { Lease } from "../lease.js";
 import type { PolicyOptions } from "../policy.js";
+import type { LeaseToken } from "../token.js";
 import { inProgress, other, PLAIN_500, refused, replayed, type Answer, type Asking } from "./answer.js";
+import { Execution } from "./execution.js";
 import { rulesOf, UNAUTHENTICATED, type Awaitable, type GateOptions, type Rules } from "./options.js";
 import { Owner } from "./owner.js";
 import { fingerprintOfRequest, type Target } from "./payload.js";
@@ -95,7 +97,8 @@ export class Gate<R> {
    * The rest. Never rejects: what fails is an answer.
    *
    * `body` is asked once, after the scope: it reads the body, up to {@link bodyLimit}. `background` is
-   * handed what goes on after the answer, for runtimes that stop when an answer is given.
+   * handed what goes on after the answer, for runtimes that stop when an answer is given. `outer` is the
+   * execution that the request is under already, where it came through another gate.
    */
   async admit(
     entry: Entry,
@@ -103,6 +106,7 @@ export class Gate<R> {
     target: Target,
     body: () => Promise<Uint8Array | Unread>,
     background?: (work: Promise<void>) => void,
+    outer?: Execution,
   ): Promise<Admitted> {
     const asking = { profile: this.#rules.profile, ...entry };
     const told = this.#scopeOf(request, entry);
@@ -116,7 +120,7 @@ export class Gate<R> {
     // From its claim on it may be executed, and its client may be gone.
     this.#working++;
     try {
-      return await this.#decide(entry, asking, scope, fingerprint, background);
+      return await this.#decide(entry, asking, scope, fingerprint, background, outer);
     } finally {
       this.#worked();
     }
@@ -136,9 +140,13 @@ export class Gate<R> {
     scope: Scope,
     fingerprint: Fingerprint,
     background?: (work: Promise<void>) => void,
+    outer?: Execution,
   ): Promise<Admitted> {
     const begun = this.#begin(scope, entry.key, fingerprint, background);
     const decision = isPromise(begun) ? await begun : begun;
+    if (outer instanceof Execution && (decision.type === "in-progress" || decision.type === "conflict")) {
+      if (isUnder(outer, scope, entry.key)) return answered(this.#nested(asking));
+    }
     switch (decision.type) {
       case "miss":
         return this.#admitted(decision.lease, asking, background);
@@ -313,6 +321,11 @@ export class Gate<R> {
     return other(asking, unread);
   }
 
+  #nested(asking: Asking): Answer {
+    this.#report(new IdempError("NESTED", NESTED));
+    return other(asking, "nested");
+  }
+
   #refused(code: string, requestId: string | undefined): Entered {
     return { type: "answer", answer: refused({ profile: this.#rules.profile, requestId }, code) };
   }
@@ -338,6 +351,15 @@ const UNAVAILABLE = { type: "unavailable" } as const;
 
 const CONSUMED =
   "the body of a request was read before it could be compared: put the idempotency middleware before what reads it";
+
+const NESTED =
+  "a request came through two idempotency middlewares with one scope, and the inner one takes it for its own duplicate: " +
+  "take one away, or name the inner one in its `scope`, such as [user, \"inner\"]";
+
+/** Whether the execution holds this very key. */
+function isUnder({ token }: Execution, scope: Scope, key: string): boolean {
+  return (JSON.parse(token) as LeaseToken).slot === slotKey(scope, key);
+}
 
 const OVERDUE =
   "a request with an idempotency key has no answer at the ceiling of its lease, and nobody waits for it any more: " +

@@ -17,6 +17,10 @@ export const UNAUTHENTICATED: unique symbol = Symbol.for("idemp.unauthenticated"
  *
  * `undefined`, an error, and a part that is no text are answered with 500 `IDEMPOTENCY_SCOPE_MISSING`:
  * there is no shared default. {@link UNAUTHENTICATED} is answered with 401.
+ *
+ * Where one middleware stands inside of another, each has a scope of its own, such as `[user, "inner"]`.
+ * With one for both, the inner one would find the request in progress, by itself: it is answered with 500
+ * `IDEMPOTENCY_NESTED`, and `onError` is told.
  */
 export type ScopeOf<R> = (request: R) => Awaitable<string | Scope | undefined | typeof UNAUTHENTICATED>;
 
