@@ -145,13 +145,23 @@ impl<S: AsyncStore + 'static, I> Keyed<S, I> {
     {
         let (rules, answers) = (self.rules, self.answers);
         let refusal = match begin(&rules, self.scope, self.key, fingerprint).await {
+            // The process stood still, and somebody else may have taken over.
+            Ok(Decision::Miss(lease)) if lease.remaining().is_zero() => {
+                Box::pin(give_back(lease, rules.store_timeout)).await;
+                return Ok(answers.late());
+            }
             Ok(Decision::Miss(lease)) => match rules.admit() {
                 // In a box, since it is large and a replay does without.
                 Ok(_permit) => {
                     let execution = execute(rules, self.inner, request, answers, lease);
                     return Box::pin(execution).await;
                 }
-                Err(_) => Box::pin(shed(lease, rules.store_timeout)).await,
+                Err(_) => {
+                    Box::pin(give_back(lease, rules.store_timeout)).await;
+                    Refusal::Overloaded {
+                        retry_after_seconds: 1,
+                    }
+                }
             },
             Ok(Decision::Hit(replay)) => match Answers::replay(replay.into_body()) {
                 Some(response) => return Ok(response),
@@ -203,13 +213,10 @@ async fn begin<S: AsyncStore + 'static>(
     }
 }
 
-/// There is no room for another owner.
-async fn shed<S: AsyncStore + 'static>(mut lease: AsyncLease<S>, limit: Duration) -> Refusal {
+/// Nothing was done under the lease.
+async fn give_back<S: AsyncStore + 'static>(mut lease: AsyncLease<S>, limit: Duration) {
     // Where this fails the lease lapses.
     let _ = within(limit, lease.forget()).await;
-    Refusal::Overloaded {
-        retry_after_seconds: 1,
-    }
 }
 
 pin_project! {

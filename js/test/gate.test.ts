@@ -428,6 +428,43 @@ suite("late owners", () => {
     assert.ok(isReplay(await ask()));
   });
 
+  /** A request that claims its key and then stands still, by both clocks; and what came of it. */
+  async function stalled(t: TestContext, span: number, options: Partial<GateOptions<Asked>> = {}) {
+    t.mock.timers.enable({ apis: ["Date"], now: 1_700_000_000_000 });
+    const store = switchedStore(memoryStore({ now: () => Date.now() }));
+    const made = rig(options, { store });
+    store.next = ["answer held"];
+    const asked = made.ask();
+    await store.done(1);
+    t.mock.timers.tick(span);
+    return { ...made, answered: () => (store.go(), asked) };
+  }
+
+  test("a worker that stood still between its claim and the handler executes nothing, and gives the claim back", async (t) => {
+    for (const options of [{}, { failOpen: true }]) {
+      const { answered, ask, runs, store, gate } = await stalled(t, 57_000, options);
+      const refused = (await answered()) as Seen;
+      assert.deepEqual([refused.status, refused.code, refused.header("retry-after")], [503, "IDEMPOTENCY_STORE_UNAVAILABLE", ["1"]]);
+      await gate.idle();
+      assert.deepEqual([runs(), store.inner.size], [0, 0]);
+      assert.equal((await ask({ body: "[1]" })).through, "handler", "nothing was bound");
+      t.mock.timers.reset();
+    }
+  });
+
+  test("and takes nothing from whoever took over meanwhile", async (t) => {
+    const { answered, ask, runs } = await stalled(t, 60_000);
+    assert.equal((await ask()).through, "handler");
+    assert.equal(codeOf(await answered()), "IDEMPOTENCY_STORE_UNAVAILABLE");
+    assert.equal(((await ask()) as Seen).text, "run 1");
+    assert.equal(runs(), 1);
+  });
+
+  test("one that was only slow executes", async (t) => {
+    const { answered } = await stalled(t, 56_000);
+    assert.equal((await answered()).through, "handler");
+  });
+
   test("a long handler keeps its lease", async () => {
     const { ask, store } = rig({ policy: { lease: "90ms" } });
     await ask({}, async (owner, run) => {

@@ -8,7 +8,7 @@ import type { Idempotency } from "../idempotency.js";
 import type { Lease } from "../lease.js";
 import type { PolicyOptions } from "../policy.js";
 import type { LeaseToken } from "../token.js";
-import { inProgress, other, PLAIN_500, refused, replayed, type Answer, type Asking } from "./answer.js";
+import { inProgress, later, other, PLAIN_500, refused, replayed, type Answer, type Asking } from "./answer.js";
 import { Execution } from "./execution.js";
 import { rulesOf, UNAUTHENTICATED, type Awaitable, type GateOptions, type Rules } from "./options.js";
 import { Owner } from "./owner.js";
@@ -217,9 +217,12 @@ export class Gate<R> {
     background?: (work: Promise<void>) => void,
   ): Promise<Admitted> {
     const rules = this.#rules as Rules<never>;
+    if (isOver(lease, this.#lease)) {
+      await this.#letGo(lease);
+      return answered(later(refused(asking, "IDEMPOTENCY_STORE_UNAVAILABLE")));
+    }
     if (this.#owners >= rules.maxOwners) {
-      // Where this fails the lease lapses.
-      await within(rules.storeTimeout, lease.forget()).catch(nothing);
+      await this.#letGo(lease);
       return answered(refused(asking, "IDEMPOTENCY_OVERLOADED", 1));
     }
     this.#owners++;
@@ -239,6 +242,11 @@ export class Gate<R> {
       },
     });
     return { type: "execute", owner };
+  }
+
+  /** Nothing was done under it. Where this fails the lease lapses. */
+  async #letGo(lease: Lease): Promise<void> {
+    await within(this.#rules.storeTimeout, lease.forget()).catch(nothing);
   }
 
   /** Counts the work, which never rejects. */
@@ -355,6 +363,12 @@ const CONSUMED =
 const NESTED =
   "a request came through two idempotency middlewares with one scope, and the inner one takes it for its own duplicate: " +
   "take one away, or name the inner one in its `scope`, such as [user, \"inner\"]";
+
+/** Whether the claim is so old that somebody else may have taken over: the process stood still. `span` is
+ *  what a lease lives; most are not read for that. */
+function isOver(lease: Lease, span: number): boolean {
+  return lease.asked() > span / 4 && lease.remaining() === 0;
+}
 
 /** Whether the execution holds this very key. */
 function isUnder({ token }: Execution, scope: Scope, key: string): boolean {
