@@ -79,6 +79,15 @@ impl Answers {
         response
     }
 
+    /// The request is under a layer with the same scope already.
+    pub(crate) fn nested<B: http_body::Body>(&self) -> Response<Body<B>> {
+        self.other(
+            500,
+            "IDEMPOTENCY_NESTED",
+            "The server takes this request for a duplicate of itself.",
+        )
+    }
+
     /// The stored response; `None` where it cannot be read.
     pub(crate) fn replay<B: http_body::Body>(stored: idemp::Body) -> Option<Response<Body<B>>> {
         let bytes = Bytes::from_owner(stored);

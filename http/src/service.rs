@@ -11,7 +11,9 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use idemp::http::{KEY_HEADER, KeyRequirement, Refusal, parse_idempotency_key};
-use idemp::{AsyncLease, AsyncStore, Decision, Error, Fingerprint, Key, Scope, StoreError};
+use idemp::{
+    AsyncLease, AsyncStore, Decision, Error, Fingerprint, Key, Scope, SlotKey, StoreError,
+};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -19,6 +21,7 @@ use crate::answer::{Answers, panicked};
 use crate::body::Body;
 use crate::collect::read;
 use crate::detached::Detached;
+use crate::execution::Execution;
 use crate::inner::{Oneshot, Panicked};
 use crate::layer::Rules;
 use crate::owner::execute;
@@ -144,6 +147,7 @@ impl<S: AsyncStore + 'static, I> Keyed<S, I> {
         R: http_body::Body,
     {
         let (rules, answers) = (self.rules, self.answers);
+        let is_nested = is_under(&request, &self.scope, &self.key);
         let refusal = match begin(&rules, self.scope, self.key, fingerprint).await {
             // The process stood still, and somebody else may have taken over.
             Ok(Decision::Miss(lease)) if lease.remaining().is_zero() => {
@@ -167,6 +171,9 @@ impl<S: AsyncStore + 'static, I> Keyed<S, I> {
                 Some(response) => return Ok(response),
                 None => Refusal::StoreUnavailable,
             },
+            Ok(Decision::Conflict | Decision::InProgress(_)) if is_nested => {
+                return Ok(answers.nested());
+            }
             Ok(Decision::Conflict) => Refusal::Conflict,
             Ok(Decision::InProgress(other)) => Refusal::in_progress(other.remaining()),
             Ok(Decision::Unknown) => Refusal::OutcomeUnknown,
@@ -211,6 +218,12 @@ async fn begin<S: AsyncStore + 'static>(
             Err(StoreError::Timeout.into())
         }
     }
+}
+
+/// Whether a layer outside of this one holds this very key for the request.
+fn is_under<B>(request: &Request<B>, scope: &Scope, key: &Key) -> bool {
+    let outer = request.extensions().get::<Execution>();
+    outer.is_some_and(|outer| *outer.token().slot() == SlotKey::new(scope, key))
 }
 
 /// Nothing was done under the lease.
