@@ -184,6 +184,23 @@ describe("sqliteStore", () => {
     await store.close();
   });
 
+  test("where it cannot be told of what has ended, that is unknown, and what comes later is heard of", async (t) => {
+    const store = sqliteStore(file());
+    const { tick } = addon.SqliteStore.prototype;
+    t.after(() => (addon.SqliteStore.prototype.tick = tick));
+    addon.SqliteStore.prototype.tick = () => {
+      addon.SqliteStore.prototype.tick = tick;
+      throw new Error("no promise could be made");
+    };
+    const write = (at: number) => store.swap({ ...claim(), slot: name(`write ${at}`) });
+    // The disk may have been so quick that one has ended before it is waited for.
+    await assert.rejects(async () => {
+      for (let at = 0; at < 1000; at++) await write(at);
+    }, /no promise could be made/);
+    for (let at = 1000; at < 1010; at++) assert.equal((await write(at)).won, true);
+    await store.close();
+  });
+
   test("commits together what waits together, without a thread of Node's pool", async () => {
     // The pool has one thread, and that one reads from us, who write nothing until the end.
     const source = (path: string) => JSON.stringify(new URL(`../src/${path}.ts`, import.meta.url));
