@@ -204,6 +204,41 @@ test("a connection that did not answer in time is not used again", async () => {
   await proxy.close();
 });
 
+test("a server that tells its errors in another language loses no connection by them", async () => {
+  /** What pg makes of an error where `lc_messages` is German: it reads the severity for people. */
+  class InGerman extends pg.Client {
+    override query(...asked: unknown[]): never {
+      const answer = Reflect.apply(super.query, this, asked) as Promise<unknown>;
+      return answer.catch?.((error: { severity?: string }) => {
+        const told: Record<string, string> = { ERROR: "FEHLER", FATAL: "FATAL" };
+        throw Object.assign(error, { severity: told[error.severity ?? ""] ?? error.severity });
+      }) as never;
+    }
+  }
+  const clients = new pg.Pool({ connectionString: servers.url("postgres"), max: 1, Client: InGerman });
+  clients.on("error", () => undefined);
+  let connections = 0;
+  clients.on("connect", () => connections++);
+  const [there, absent] = [postgresStore(clients), postgresStore(clients, { table: "not_there" })];
+  await lies(there, fresh());
+  for (let time = 0; time < 3; time++) assert.equal((await failure(absent.swap(read("a")))).code, "STORE_UNUSABLE");
+  await lies(there, fresh());
+  assert.equal(connections, 1);
+  // Where the server ends the connection it is not used again.
+  const other = await pool(servers.url("postgres"));
+  await other.transaction(async (_, run) => {
+    await run("LOCK TABLE idempotency_keys");
+    const asked = failure(there.swap(claim(fresh())));
+    const ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    await until("it waits and is ended", async () => ((await run(ended)) as unknown[]).length === 1);
+    assert.equal((await asked).code, "STORE_UNAVAILABLE");
+  });
+  await lies(there, fresh());
+  assert.equal(connections, 2);
+  await other.end();
+  await clients.end();
+});
+
 test("two copies of the package on one connection do not take each other's statements", async () => {
   const copy = createRequire(import.meta.url)("idemp/postgres") as { postgresStore: typeof postgresStore };
   assert.notEqual(copy.postgresStore, postgresStore);
