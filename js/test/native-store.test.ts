@@ -173,12 +173,11 @@ test("a full memory store throws, and evicts nothing", async () => {
 describe("sqliteStore", () => {
   const claim = (): Swap => ({ slot: name("x"), expect: "vacant", put: newSlot(60_000, 60_000) });
 
-  test("answers at once what only reads, and by a promise what writes", async () => {
+  test("answers at once what only reads, and what writes when it is written", async () => {
     const store = sqliteStore(file(), { durability: "process" });
     assert.equal(store.swap(read(name("x"))) instanceof Promise, false);
-    const written = store.swap(claim());
-    assert.ok(written instanceof Promise);
-    assert.equal((await written).won, true);
+    // By a promise, unless the disk was as quick as we are.
+    assert.equal((await store.swap(claim())).won, true);
     const lost = store.swap(claim());
     assert.ok(!(lost instanceof Promise) && !lost.won && lost.slot !== undefined);
     await store.close();
