@@ -1,7 +1,7 @@
 //! The layer's own answers as HTTP responses: refusals and replays.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use idemp::http::{Profile, Refusal, RequestId, StoredResponse};
 use idemp::{Entropy, Key, SystemEntropy};
@@ -69,6 +69,23 @@ impl Answers {
                 "The request body broke off. Nothing was done; send it again.",
             ),
         }
+    }
+
+    /// The claim was granted so late that it is worth nothing any more.
+    pub(crate) fn late<B: http_body::Body>(&self) -> Response<Body<B>> {
+        let mut response = self.refuse(Refusal::StoreUnavailable);
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        response
+    }
+
+    /// The request is under a layer with the same scope already.
+    pub(crate) fn nested<B: http_body::Body>(&self) -> Response<Body<B>> {
+        self.other(
+            500,
+            "IDEMPOTENCY_NESTED",
+            "The server takes this request for a duplicate of itself.",
+        )
     }
 
     /// The stored response; `None` where it cannot be read.

@@ -68,6 +68,8 @@
 //! | again, where nobody knows what came of the first one | 409 `IDEMPOTENCY_OUTCOME_UNKNOWN` |
 //! | with a body over the limit | 413 `IDEMPOTENCY_BODY_TOO_LARGE` |
 //! | while there are [too many owners](IdempotencyLayer::max_owners) | 503 `IDEMPOTENCY_OVERLOADED`, `Retry-After` |
+//! | in a process that stood still for a lease before the service was called | 503 `IDEMPOTENCY_STORE_UNAVAILABLE`, `Retry-After` |
+//! | inside of another layer with the same scope | 500 `IDEMPOTENCY_NESTED`: give the inner one a scope of its own |
 //! | while the store is down | 503 `IDEMPOTENCY_STORE_UNAVAILABLE`, or the service, [if asked for](IdempotencyLayer::fail_open) |
 //!
 //! [`Profile::Ietf`] tells the same as problem details. Each refusal names the present request, by

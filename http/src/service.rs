@@ -11,7 +11,9 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use idemp::http::{KEY_HEADER, KeyRequirement, Refusal, parse_idempotency_key};
-use idemp::{AsyncLease, AsyncStore, Decision, Error, Fingerprint, Key, Scope, StoreError};
+use idemp::{
+    AsyncLease, AsyncStore, Decision, Error, Fingerprint, Key, Scope, SlotKey, StoreError,
+};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -19,6 +21,7 @@ use crate::answer::{Answers, panicked};
 use crate::body::Body;
 use crate::collect::read;
 use crate::detached::Detached;
+use crate::execution::Execution;
 use crate::inner::{Oneshot, Panicked};
 use crate::layer::Rules;
 use crate::owner::execute;
@@ -144,19 +147,33 @@ impl<S: AsyncStore + 'static, I> Keyed<S, I> {
         R: http_body::Body,
     {
         let (rules, answers) = (self.rules, self.answers);
+        let is_nested = is_under(&request, &self.scope, &self.key);
         let refusal = match begin(&rules, self.scope, self.key, fingerprint).await {
+            // The process stood still, and somebody else may have taken over.
+            Ok(Decision::Miss(lease)) if lease.remaining().is_zero() => {
+                Box::pin(give_back(lease, rules.store_timeout)).await;
+                return Ok(answers.late());
+            }
             Ok(Decision::Miss(lease)) => match rules.admit() {
                 // In a box, since it is large and a replay does without.
                 Ok(_permit) => {
                     let execution = execute(rules, self.inner, request, answers, lease);
                     return Box::pin(execution).await;
                 }
-                Err(_) => Box::pin(shed(lease, rules.store_timeout)).await,
+                Err(_) => {
+                    Box::pin(give_back(lease, rules.store_timeout)).await;
+                    Refusal::Overloaded {
+                        retry_after_seconds: 1,
+                    }
+                }
             },
             Ok(Decision::Hit(replay)) => match Answers::replay(replay.into_body()) {
                 Some(response) => return Ok(response),
                 None => Refusal::StoreUnavailable,
             },
+            Ok(Decision::Conflict | Decision::InProgress(_)) if is_nested => {
+                return Ok(answers.nested());
+            }
             Ok(Decision::Conflict) => Refusal::Conflict,
             Ok(Decision::InProgress(other)) => Refusal::in_progress(other.remaining()),
             Ok(Decision::Unknown) => Refusal::OutcomeUnknown,
@@ -203,13 +220,16 @@ async fn begin<S: AsyncStore + 'static>(
     }
 }
 
-/// There is no room for another owner.
-async fn shed<S: AsyncStore + 'static>(mut lease: AsyncLease<S>, limit: Duration) -> Refusal {
+/// Whether a layer outside of this one holds this very key for the request.
+fn is_under<B>(request: &Request<B>, scope: &Scope, key: &Key) -> bool {
+    let outer = request.extensions().get::<Execution>();
+    outer.is_some_and(|outer| *outer.token().slot() == SlotKey::new(scope, key))
+}
+
+/// Nothing was done under the lease.
+async fn give_back<S: AsyncStore + 'static>(mut lease: AsyncLease<S>, limit: Duration) {
     // Where this fails the lease lapses.
     let _ = within(limit, lease.forget()).await;
-    Refusal::Overloaded {
-        retry_after_seconds: 1,
-    }
 }
 
 pin_project! {

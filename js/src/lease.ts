@@ -15,8 +15,9 @@ export class Lease {
   /** @internal */
   constructor(
     private held: Held,
-    /** Since before the question that told of the lease. */
-    private asked: Stopwatch,
+    /** Since before the question that told of the lease.
+     *  @internal */
+    public asked: Stopwatch,
     private readonly say: (held: Held, verb: Verb) => LeaseReply | Promise<LeaseReply>,
   ) {}
 

@@ -40,6 +40,20 @@ onEachVersion(({ express, rig, twice, replays }) => {
       });
     }
 
+    test("of the same scope, it tells the application so, and not the client that somebody else is at work", async (t) => {
+      const { app, idem, protect, errors } = rig();
+      let runs = 0;
+      app.use(idempotent(idem, { scope: () => "ada" }));
+      app.post("/", protect, (_, res) => void res.json(++runs));
+      const server = await listen(t, app);
+      for (const time of ["first", "again"]) {
+        const refused = await server.ask({ key: "k", body: "x" });
+        assert.deepEqual([refused.status, refused.code, runs], [500, "IDEMPOTENCY_NESTED", 0], time);
+      }
+      assert.deepEqual(errors.map((error) => (error as { code: string }).code), ["NESTED", "NESTED"]);
+      assert.match(String(errors[0]), /`scope`/, "with what to do");
+    });
+
     test("an answer that breaks off is unknown in both", async (t) => {
       const { app, idem, protect } = rig();
       app.use(idempotent(idem, { scope: () => "outside" }));

@@ -52,6 +52,27 @@ async function replays(t: TestContext, handler: Handler, options?: Partial<Idemp
   return first;
 }
 
+test("a plugin within another one is told so, where both are for the same caller", async (t) => {
+  for (const hook of ["onRequest", "preHandler"] as const) {
+    const { app, scoped, listening } = await rig(t);
+    const errors: unknown[] = [];
+    const scopes = { "/same": "ada", "/other": "inner" };
+    await app.register(idempotency, scoped);
+    for (const [path, scope] of Object.entries(scopes)) {
+      await app.register(async (within) => {
+        await within.register(idempotency, { ...scoped, hook, scope: () => scope, onError: (error) => errors.push(error) } as IdempotencyPluginOptions);
+        within.post(path, async () => "done");
+      });
+    }
+    const server = await listening();
+    const ask = (path: string) => server.ask({ key: path, path, body: "{}", headers: { "content-type": "application/json" } });
+    const refused = await ask("/same");
+    assert.deepEqual([refused.status, refused.code], [500, "IDEMPOTENCY_NESTED"], hook);
+    assert.deepEqual(errors.map((error) => (error as { code: string }).code), ["NESTED"]);
+    assert.equal((await ask("/other")).text, "done");
+  }
+});
+
 suite("an answer is replayed byte for byte", () => {
   test("what a handler returns", async (t) => {
     const first = await replays(t, async (request, reply) => {

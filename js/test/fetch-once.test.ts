@@ -25,6 +25,23 @@ suite("once", () => {
     assert.deepEqual(events.map(({ type }) => type), ["started", "finished", "joined", "joined", "joined"]);
   });
 
+  test("many at once, and many requests of one work, are no leak of listeners", async (t) => {
+    const warnings: Error[] = [];
+    const hear = (warning: Error) => warnings.push(warning);
+    process.on("warning", hear);
+    t.after(() => process.off("warning", hear));
+    const client = tab({ fetch: async () => new Response("ok") });
+    const many = Array.from({ length: 20 }, (_, at) => at);
+    const { work, given, open } = gated<string>();
+    const all = many.map((at) => client.once([at], PAYLOAD, work));
+    await until(() => given.length === 20);
+    for (const _ of many) await given[0]!.fetch("http://localhost/", { method: "POST" });
+    open("done");
+    await Promise.all(all);
+    await setImmediate();
+    assert.deepEqual(warnings.map(({ message }) => message), []);
+  });
+
   test("an outcome of no value is one", async () => {
     for (const [n, value] of [undefined, null, 0, "", false].entries()) {
       let times = 0;

@@ -1,11 +1,13 @@
 /** What every middleware shares, without a framework. */
 import "../src/core/server.js";
 import assert from "node:assert/strict";
-import { suite, test } from "node:test";
+import { suite, test, type TestContext } from "node:test";
 import { latin1 } from "../src/core/bytes.js";
 import { fingerprintBytes, fingerprintOf } from "../src/core/fingerprint.js";
 import { Gate, Pieces, UNAUTHENTICATED, type Answer, type GateOptions, type Outcome, type Owner, type Unread } from "../src/gate/index.js";
+import type { IdempError } from "../src/errors.js";
 import { createIdempotency, type IdempotencyOptions } from "../src/idempotency.js";
+import type { PolicyOptions } from "../src/policy.js";
 import { memoryStore } from "../src/stores/memory.js";
 import { switchedStore } from "./switched-store.js";
 
@@ -426,6 +428,43 @@ suite("late owners", () => {
     assert.ok(isReplay(await ask()));
   });
 
+  /** A request that claims its key and then stands still, by both clocks; and what came of it. */
+  async function stalled(t: TestContext, span: number, options: Partial<GateOptions<Asked>> = {}) {
+    t.mock.timers.enable({ apis: ["Date"], now: 1_700_000_000_000 });
+    const store = switchedStore(memoryStore({ now: () => Date.now() }));
+    const made = rig(options, { store });
+    store.next = ["answer held"];
+    const asked = made.ask();
+    await store.done(1);
+    t.mock.timers.tick(span);
+    return { ...made, answered: () => (store.go(), asked) };
+  }
+
+  test("a worker that stood still between its claim and the handler executes nothing, and gives the claim back", async (t) => {
+    for (const options of [{}, { failOpen: true }]) {
+      const { answered, ask, runs, store, gate } = await stalled(t, 57_000, options);
+      const refused = (await answered()) as Seen;
+      assert.deepEqual([refused.status, refused.code, refused.header("retry-after")], [503, "IDEMPOTENCY_STORE_UNAVAILABLE", ["1"]]);
+      await gate.idle();
+      assert.deepEqual([runs(), store.inner.size], [0, 0]);
+      assert.equal((await ask({ body: "[1]" })).through, "handler", "nothing was bound");
+      t.mock.timers.reset();
+    }
+  });
+
+  test("and takes nothing from whoever took over meanwhile", async (t) => {
+    const { answered, ask, runs } = await stalled(t, 60_000);
+    assert.equal((await ask()).through, "handler");
+    assert.equal(codeOf(await answered()), "IDEMPOTENCY_STORE_UNAVAILABLE");
+    assert.equal(((await ask()) as Seen).text, "run 1");
+    assert.equal(runs(), 1);
+  });
+
+  test("one that was only slow executes", async (t) => {
+    const { answered } = await stalled(t, 56_000);
+    assert.equal((await answered()).through, "handler");
+  });
+
   test("a long handler keeps its lease", async () => {
     const { ask, store } = rig({ policy: { lease: "90ms" } });
     await ask({}, async (owner, run) => {
@@ -600,6 +639,70 @@ suite("how many at once", () => {
       return created(owner, run);
     });
     await over;
+  });
+
+  /** A gate for one owner at once, whose first handler never answers, by a clock that is moved on. */
+  async function withStuck(t: TestContext, policy: PolicyOptions) {
+    t.mock.timers.enable({ apis: ["Date", "setInterval", "setTimeout"], now: 1_700_000_000_000 });
+    const store = switchedStore(memoryStore({ now: () => Date.now() }));
+    const made = rig({ maxOwners: 1, policy }, { store });
+    const seconds = async (count: number) => {
+      for (let at = 0; at < count; at += 5) {
+        t.mock.timers.tick(5000);
+        await new Promise(setImmediate);
+      }
+    };
+    let finish!: () => void;
+    let isIdle = false;
+    let first!: Promise<unknown>;
+    await new Promise<void>((entered) => {
+      first = made.ask({ keys: ["stuck"] }, async (owner, run) => {
+        entered();
+        await new Promise<void>((resolve) => (finish = resolve));
+        return created(owner, run);
+      });
+    });
+    void made.gate.idle().then(() => (isIdle = true));
+    return { ...made, store, seconds, first, answer: () => finish(), isIdle: () => isIdle };
+  }
+
+  test("a handler that never answers holds its place and the shutdown until the ceiling of its lease", async (t) => {
+    for (const fate of ["done", "lost", "held"] as const) {
+      const { ask, seconds, store, errors, isIdle, answer } = await withStuck(t, { lease: "1m", ceiling: "130s", onLapse: "fence" });
+      store.always = fate;
+      await seconds(125);
+      store.always = "done";
+      assert.equal(codeOf(await ask({ keys: ["other"] })), "IDEMPOTENCY_OVERLOADED");
+      assert.deepEqual([isIdle(), errors], [false, []], fate);
+      store.always = fate;
+      await seconds(10);
+      assert.equal(isIdle(), true, fate);
+      assert.deepEqual(errors.map((error) => (error as IdempError).code), ["HANDLER_OVERDUE"]);
+      store.always = "done";
+      store.go();
+      await new Promise(setImmediate);
+      assert.equal((await ask({ keys: ["other"] })).through, "handler", "its place is free");
+      await seconds(60);
+      assert.equal(errors.length, 1, "it is told once");
+      // What came of it is unknown: the key is not given back.
+      assert.equal(codeOf(await ask({ keys: ["stuck"], body: "[1]" })), "IDEMPOTENCY_KEY_CONFLICT");
+      assert.equal(codeOf(await ask({ keys: ["stuck"] })), "IDEMPOTENCY_OUTCOME_UNKNOWN");
+      answer();
+      t.mock.timers.reset();
+    }
+  });
+
+  test("and where it answers after all, its answer is stored, and no second place is given back", async (t) => {
+    const { ask, seconds, answer, first, gate } = await withStuck(t, { lease: "1m" , ceiling: "1m" });
+    await seconds(65);
+    await ask({ keys: ["a"] }, async (owner, run) => {
+      answer();
+      await awake(first);
+      assert.equal(codeOf(await ask({ keys: ["b"] })), "IDEMPOTENCY_OVERLOADED");
+      return created(owner, run);
+    });
+    assert.ok(isReplay(await ask({ keys: ["stuck"] })));
+    await gate.idle();
   });
 
   test("a policy of the route counts for its keys", async () => {

@@ -214,6 +214,24 @@ suite("the body of a request", () => {
   });
 });
 
+test("a route within another one is told so, where both are for the same caller", async () => {
+  const store = switchedStore();
+  const idem = createIdempotency({ store });
+  const errors: unknown[] = [];
+  const once = (scope: string) => idempotent(idem, { scope: () => scope, onError: (error) => errors.push(error) });
+  const routed = (...scopes: string[]) => {
+    const app = new Hono();
+    const [outer, inner] = scopes.map(once);
+    app.use(outer!);
+    app.post("/tasks", inner!, (c) => counted(c, 1));
+    return app.request("/tasks", { method: "POST", headers: JSON_KEY, body: "{}" });
+  };
+  const refused = await routed("ada", "ada");
+  assert.deepEqual([refused.status, await codeOf(refused)], [500, "IDEMPOTENCY_NESTED"]);
+  assert.deepEqual(errors.map((error) => (error as { code: string }).code), ["NESTED"]);
+  assert.equal((await routed("ada", "inner")).status, 201);
+});
+
 suite("what stands outside", () => {
   const outside = (app: Hono) => {
     app.use(cors({ origin: "https://a.example", credentials: true }));

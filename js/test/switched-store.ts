@@ -2,9 +2,9 @@ import { StoreError } from "../src/errors.js";
 import type { Store, Swap, Swapped } from "../src/store.js";
 import { memoryStore, type MemoryStore } from "../src/stores/memory.js";
 
-/** What becomes of a swap: it is done; it is not, and fails so; it is done, and the answer is lost; it
- *  waits until the store is let go on. */
-export type Fate = "done" | "lost" | "full" | "corrupt" | "answer lost" | "held";
+/** What becomes of a swap: it is done; it is not, and fails so; it is done, and the answer is lost; it, or
+ *  its answer, waits until the store is let go on. */
+export type Fate = "done" | "lost" | "full" | "corrupt" | "answer lost" | "held" | "answer held";
 
 /** A memory store that does as it is told, and says what it did. */
 export interface SwitchedStore extends Store {
@@ -50,6 +50,7 @@ export function switchedStore(inner: MemoryStore = memoryStore()): SwitchedStore
       if (fate === "full") throw new StoreError("STORE_FULL");
       if (fate === "corrupt") throw new StoreError("STORE_CORRUPT");
       const answer = swapped(swap);
+      if (fate === "answer held") await new Promise<void>((resolve) => held.push(resolve));
       if (fate === "answer lost") throw new StoreError("STORE_UNAVAILABLE");
       return answer;
     },

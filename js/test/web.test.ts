@@ -2,6 +2,7 @@
 import "../src/core/server.js";
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { fingerprintOf } from "../src/core/fingerprint.js";
 import { createIdempotency, type IdempotencyOptions } from "../src/idempotency.js";
 import { executionOf, idempotent, UNAUTHENTICATED, type WebOptions } from "../src/web/index.js";
 import { begun, listening, posted } from "./http-server.js";
@@ -70,6 +71,33 @@ test("a request that cannot be made anew is an error that leaves its key and its
   await assert.rejects(call(new Relative("http://localhost/", init())), TypeError);
   await once.idle();
   assert.equal(runs(), 0);
+});
+
+suite("a handler within another one", () => {
+  /** One that is idempotent twice over, the inner one in a scope that can be changed. */
+  function nested(options: object) {
+    const { idem, errors, once } = rig();
+    let scope = ["ada"];
+    let runs = 0;
+    const inner = idempotent(idem, { scope: () => scope, onError: (error: unknown) => errors.push(error), ...options } as WebOptions);
+    const call = once(inner(async (request) => counted(request, ++runs)));
+    const post = () => call(new Request("http://localhost/tasks", { method: "POST", headers: JSON_KEY, body: "{}" }));
+    return { post, errors, runs: () => runs, rescope: (other: string[]) => (scope = other) };
+  }
+
+  test("that is idempotent for the same caller is told so, and not that somebody else is at work", async () => {
+    for (const options of [{}, { fingerprint: () => fingerprintOf("another") }]) {
+      const { post, errors, runs, rescope } = nested(options);
+      const refused = await post();
+      assert.deepEqual([refused.status, await codeOf(refused), runs()], [500, "IDEMPOTENCY_NESTED", 0]);
+      assert.equal((errors[0] as { code: string }).code, "NESTED");
+      assert.match(String(errors[0]), /`scope`/, "and the application is told what to do");
+      rescope(["ada", "inner"]);
+      assert.equal((await post()).status, 201, "the key is free for when it is mended");
+      assert.ok(isReplay(await post()));
+      assert.equal(runs(), 1);
+    }
+  });
 });
 
 suite("a response that is not what it says", () => {

@@ -12,7 +12,8 @@ let consumer: Project;
 
 before(async () => {
   consumer = await project();
-  for (const name of ["react", "@types/react", "csstype", "hono", "@opentelemetry/api"]) await consumer.borrow(name);
+  const borrowed = ["react", "@types/react", "csstype", "hono", "@opentelemetry/api", "@types/node", "@types/express", "express", "fastify"];
+  for (const name of [...borrowed, "got", "ky", "axios", "axios-retry"]) await consumer.borrow(name);
 });
 
 after(() => consumer?.remove());
@@ -72,30 +73,100 @@ test("the example of events in the README compiles", async () => {
   await ran("typescript/bin/tsc", ["--project", config]);
 });
 
-test("what the README shows of services on Hono, and on requests and responses, compiles", async () => {
-  const readme = await readFile(join(ROOT, "js/README.md"), "utf8");
-  const section = /## In a service[^]*?(?=\n## )/.exec(readme)?.[0] ?? "";
-  const blocks = [...section.matchAll(/```ts\n([^]*?)```/g)].map(([, block]) => block);
-  assert.ok(blocks.length >= 3);
-  const [common, ...others] = blocks as [string, ...string[]];
-  const each = others.filter((block) => /"idemp\/(hono|web)"/.test(block));
-  assert.equal(each.length, 2);
-  const given = `
-    import type { Hono } from "hono";
-    declare const app: Hono<{ Variables: { user: { id: string } } }>;
-    declare function userOf(request: Request): Promise<string>;
-    declare function create(order: unknown, fence?: bigint): Promise<{ id: string }>;
-  `;
-  const files = await Promise.all(
-    each.map(async (block, at) => {
-      await consumer.write(`readme-${at}.mts`, given + common + block);
-      return `readme-${at}.mts`;
-    }),
-  );
-  const compilerOptions = { module: "node16", target: "es2022", lib: ["es2022", "dom", "dom.iterable"], strict: true, types: [], noEmit: true };
-  const config = await consumer.write("tsconfig.readme.json", JSON.stringify({ compilerOptions, files }));
-  await ran("typescript/bin/tsc", ["--project", config]);
+/** The block of got makes it, for all. */
+const AGAIN = "declare const again: number[];";
+const PAGE = `
+  declare const session: { userId: string };
+  declare const [tenantId, file, headers, body]: [string, File, Headers, FormData];`;
+
+/** Where a README shows code that is about something, and what it takes for granted. */
+const SHOWN: readonly (readonly [what: string, readme: string, section: string, about: RegExp, given: string])[] = [
+  [
+    "a service on Express",
+    "js/README.md",
+    "In a service",
+    /"idemp\/express"/,
+    `import express, { type Express } from "express";
+     declare global { namespace Express { interface Request { user: { id: string } } } }
+     declare const app: Express;`,
+  ],
+  [
+    "a service on Fastify",
+    "js/README.md",
+    "In a service",
+    /"idemp\/fastify"/,
+    `import type { FastifyInstance, FastifyRequest } from "fastify";
+     declare module "fastify" { interface FastifyRequest { user: { id: string } } }
+     declare const app: FastifyInstance;
+     declare function createTask(request: FastifyRequest): Promise<object>;`,
+  ],
+  [
+    "a service on Hono",
+    "js/README.md",
+    "In a service",
+    /"idemp\/hono"/,
+    `import type { Hono } from "hono";
+     declare const app: Hono<{ Variables: { user: { id: string } } }>;`,
+  ],
+  [
+    "a handler of requests and responses",
+    "js/README.md",
+    "In a service",
+    /"idemp\/web"/,
+    `declare function userOf(request: Request): Promise<string>;`,
+  ],
+  ["got", "js/README.md", "Clients that retry", /got\.extend/, `import { randomUUID } from "node:crypto"; import got from "got";`],
+  ["ky", "js/README.md", "Clients that retry", /ky\.create/, `import { randomUUID } from "node:crypto"; import ky from "ky"; ${AGAIN}`],
+  [
+    "axios",
+    "js/README.md",
+    "Clients that retry",
+    /axiosRetry/,
+    `import { randomUUID } from "node:crypto"; import axios from "axios"; import axiosRetry from "axios-retry"; ${AGAIN}`,
+  ],
+  [
+    "a service, at a glance",
+    "README.md",
+    "In a Node service",
+    /"idemp\/express"/,
+    `import type { Express, RequestHandler } from "express";
+     declare global { namespace Express { interface Request { user: { id: string } } } }
+     declare const app: Express;
+     declare const createTask: RequestHandler;`,
+  ],
+  ["a page, at a glance", "README.md", "In a page", /"idemp\/fetch"/, PAGE],
+  ["a page", "js/README.md", "In a page", /"idemp\/fetch"/, PAGE],
+];
+
+test("what the READMEs show of services, of clients that retry and of pages compiles", async () => {
+  const files: string[] = [];
+  for (const [what, name, heading, about, given] of SHOWN) {
+    const readme = await readFile(join(ROOT, name), "utf8");
+    const section = new RegExp(`^#+ ${heading}[^]*?(?=^#|(?![^]))`, "m").exec(readme)?.[0] ?? "";
+    const blocks = [...section.matchAll(/```ts\n([^]*?)```/g)].map(([, block]) => block as string);
+    const shown = blocks.find((block) => about.test(block));
+    assert.ok(shown, `nothing is shown of ${what}`);
+    // What the blocks before have made.
+    const before = blocks.filter((block) => COMMON.test(block) && block !== shown);
+    const file = `readme ${what}.mts`;
+    await consumer.write(file, [given, CREATE, ...before, shown, "export {};"].join("\n"));
+    files.push(file);
+  }
+  const compilerOptions = {
+    ...{ module: "node16", target: "es2022", lib: ["es2022", "dom", "dom.iterable"], strict: true, types: ["node"], noEmit: true },
+    // Those of the clients are not ours.
+    skipLibCheck: true,
+  };
+  for (const file of files) {
+    // Each by itself: what is declared globally is for one of them.
+    const config = await consumer.write(`tsconfig.${file}.json`, JSON.stringify({ compilerOptions, files: [file] }));
+    await ran("typescript/bin/tsc", ["--project", config]);
+  }
 });
+
+/** What those of services share. */
+const COMMON = /memoryStore\(\)/;
+const CREATE = "declare function create(order: unknown, fence?: bigint): Promise<{ id: string }>;";
 
 test("a consumer who errs is told by the types", async () => {
   await consumer.write(

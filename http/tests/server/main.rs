@@ -9,4 +9,5 @@ mod outage;
 mod plain;
 mod refusal;
 mod replay;
+mod stall;
 mod stream;

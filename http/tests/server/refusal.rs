@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode};
 use idemp::testing::FakeClock;
-use idemp::{Idempotency, MemoryStore, Policy, Scope};
+use idemp::{Fingerprint, Idempotency, MemoryStore, Policy, Scope};
 use idemp_tower::{IdempotencyLayer, Profile, ScopeError};
 
 use crate::harness::{Counter, Held, Rig, Server, post};
@@ -189,6 +189,31 @@ async fn without_a_scope_nothing_is_asked_and_nothing_runs() {
         }
     }
     assert_eq!(counter.count(), 0);
+}
+
+#[tokio::test]
+async fn a_layer_inside_of_another_one_is_told_so_where_both_are_for_the_same_caller() {
+    for differs in [false, true] {
+        let (rig, counter) = (Rig::new(), Counter::default());
+        let inner = match differs {
+            true => rig
+                .layer()
+                .fingerprint(|_, _| Fingerprint::of_bytes(b"another")),
+            false => rig.layer(),
+        };
+        let server = rig.serve(rig.layer(), counter.handler().layer(inner)).await;
+        for _ in 0..2 {
+            let answer = server.post("ada", "k", "{}").await;
+            assert_eq!(answer.status.as_u16(), 500);
+            assert_eq!(answer.code(), "IDEMPOTENCY_NESTED");
+        }
+        assert_eq!(counter.count(), 0);
+
+        let apart = IdempotencyLayer::new(rig.idem.clone(), |_| Ok(Scope::new(["inner"])?));
+        let server = rig.serve(rig.layer(), counter.handler().layer(apart)).await;
+        assert_eq!(server.post("ada", "k", "{}").await.text(), "1");
+        assert!(server.post("ada", "k", "{}").await.is_replay());
+    }
 }
 
 #[tokio::test]

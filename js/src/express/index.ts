@@ -92,6 +92,10 @@ class ExpressExchange extends Exchange<Request> {
     this.onward();
   }
 
+  protected override execution(): Execution | undefined {
+    return this.request.idempotency;
+  }
+
   protected override fail(error: unknown): void {
     this.onward(error);
   }

@@ -157,6 +157,10 @@ class FastifyExchange extends Exchange<FastifyRequest> {
     this.onward();
   }
 
+  protected override execution(): Execution | undefined {
+    return this.request.idempotency;
+  }
+
   protected override fail(error: unknown): void {
     this.onward(error as Error);
   }

@@ -168,8 +168,9 @@ export function createClient(options: ClientOptions): Client {
     // The platform's wants to be called on its global.
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
   };
-  const closing = new AbortController();
-  const running = new Set<Promise<unknown>>();
+  /** What was asked, and how it is ended: a signal of all would be listened to by each. */
+  const running = new Map<Promise<unknown>, ReturnType<typeof either>>();
+  let closed: OnceError | undefined;
 
   const scoped = (): { scope: Scope; id: string } => {
     const name = typeof user === "function" ? user() : user;
@@ -208,7 +209,8 @@ export function createClient(options: ClientOptions): Client {
       const it = intended(intent);
       const above = calling + (callers.get(signal!) ?? "");
       if (above.includes(it.id)) throw new OnceError("NESTED", false);
-      const end = either(closing.signal, signal);
+      const end = either(signal);
+      if (closed) end.abort(closed);
       callers.set(end.signal, above + it.id);
       const carried = once(place, it, fingerprintOf(payload ?? null), {
         work(given) {
@@ -223,7 +225,7 @@ export function createClient(options: ClientOptions): Client {
         expiry: own === undefined ? expiry : milliseconds(own),
         tell: (event) => tell(it, event),
       });
-      running.add(carried);
+      running.set(carried, end);
       try {
         return await carried;
       } finally {
@@ -314,8 +316,9 @@ export function createClient(options: ClientOptions): Client {
     subscribe: (intent, listener) => place.wakes.listen(intended(intent).id, () => listener()),
 
     close() {
-      closing.abort(new OnceError("CLOSED", false));
-      void Promise.allSettled(running).then(async () => {
+      closed = new OnceError("CLOSED", false);
+      for (const end of running.values()) end.abort(closed);
+      void Promise.allSettled(running.keys()).then(async () => {
         place.wakes.close();
         if (!options.store) await store.close?.();
       });

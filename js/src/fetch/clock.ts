@@ -39,7 +39,7 @@ export function either(...signals: (AbortSignal | null | undefined)[]) {
   });
   return {
     signal,
-    abort: (): void => controller.abort(),
+    abort: (reason?: unknown): void => controller.abort(reason),
     off(): void {
       for (const off of offs) off();
     },

@@ -87,7 +87,10 @@ export function checkWindow(since: number, rules: RetryRules, clock: Clock): voi
 /** The request, which follows `signal` besides its own. */
 export function requested(input: RequestInfo | URL, init?: RequestInit, signal?: AbortSignal): Request {
   const request = new Request(input, init);
-  return signal ? new Request(request, { signal: either(request.signal, signal).signal }) : request;
+  if (!signal) return request;
+  // Where there is none the listeners go with the signal.
+  const both = [request.signal, signal];
+  return new Request(request, { signal: AbortSignal.any?.(both) ?? either(...both).signal });
 }
 
 /** Whether the body is a stream, which can be sent once. */

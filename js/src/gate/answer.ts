@@ -34,6 +34,11 @@ export function inProgress(asking: Asking, remaining: number): Answer {
   return refused(asking, "IDEMPOTENCY_IN_PROGRESS", Math.ceil(remaining / 1000));
 }
 
+/** A refusal that bids to come again in a second. */
+export function later(answer: Answer): Answer {
+  return { ...answer, headers: [...answer.headers, ["retry-after", "1"]] };
+}
+
 /** The stored answer; where it cannot be read, that it blocks. */
 export function replayed(asking: Asking, stored: Uint8Array): Answer {
   try {
@@ -84,6 +89,12 @@ const OTHERS = {
     "Internal Server Error",
     "IDEMPOTENCY_BODY_CONSUMED",
     "The server cannot compare this request with others that have its Idempotency-Key. Nothing was done.",
+  ],
+  nested: [
+    500,
+    "Internal Server Error",
+    "IDEMPOTENCY_NESTED",
+    "The server takes this request for a duplicate of itself.",
   ],
 } as const;
 

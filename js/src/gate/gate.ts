@@ -7,7 +7,9 @@ import { IdempError, StoreError } from "../errors.js";
 import type { Idempotency } from "../idempotency.js";
 import type { Lease } from "../lease.js";
 import type { PolicyOptions } from "../policy.js";
-import { inProgress, other, PLAIN_500, refused, replayed, type Answer, type Asking } from "./answer.js";
+import type { LeaseToken } from "../token.js";
+import { inProgress, later, other, PLAIN_500, refused, replayed, type Answer, type Asking } from "./answer.js";
+import { Execution } from "./execution.js";
 import { rulesOf, UNAUTHENTICATED, type Awaitable, type GateOptions, type Rules } from "./options.js";
 import { Owner } from "./owner.js";
 import { fingerprintOfRequest, type Target } from "./payload.js";
@@ -95,7 +97,8 @@ export class Gate<R> {
    * The rest. Never rejects: what fails is an answer.
    *
    * `body` is asked once, after the scope: it reads the body, up to {@link bodyLimit}. `background` is
-   * handed what goes on after the answer, for runtimes that stop when an answer is given.
+   * handed what goes on after the answer, for runtimes that stop when an answer is given. `outer` is the
+   * execution that the request is under already, where it came through another gate.
    */
   async admit(
     entry: Entry,
@@ -103,6 +106,7 @@ export class Gate<R> {
     target: Target,
     body: () => Promise<Uint8Array | Unread>,
     background?: (work: Promise<void>) => void,
+    outer?: Execution,
   ): Promise<Admitted> {
     const asking = { profile: this.#rules.profile, ...entry };
     const told = this.#scopeOf(request, entry);
@@ -116,14 +120,15 @@ export class Gate<R> {
     // From its claim on it may be executed, and its client may be gone.
     this.#working++;
     try {
-      return await this.#decide(entry, asking, scope, fingerprint, background);
+      return await this.#decide(entry, asking, scope, fingerprint, background, outer);
     } finally {
       this.#worked();
     }
   }
 
   /** Resolves when nothing is executed any more, also for clients that are gone, and no outcome waits to
-   *  be stored: for a graceful shutdown, after the server has stopped. */
+   *  be stored: for a graceful shutdown, after the server has stopped. A handler that does not answer is
+   *  waited for until the ceiling of its lease. */
   idle(): Promise<void> {
     if (this.#working === 0) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push(resolve));
@@ -135,9 +140,13 @@ export class Gate<R> {
     scope: Scope,
     fingerprint: Fingerprint,
     background?: (work: Promise<void>) => void,
+    outer?: Execution,
   ): Promise<Admitted> {
     const begun = this.#begin(scope, entry.key, fingerprint, background);
     const decision = isPromise(begun) ? await begun : begun;
+    if (outer instanceof Execution && (decision.type === "in-progress" || decision.type === "conflict")) {
+      if (isUnder(outer, scope, entry.key)) return answered(this.#nested(asking));
+    }
     switch (decision.type) {
       case "miss":
         return this.#admitted(decision.lease, asking, background);
@@ -208,9 +217,12 @@ export class Gate<R> {
     background?: (work: Promise<void>) => void,
   ): Promise<Admitted> {
     const rules = this.#rules as Rules<never>;
+    if (isOver(lease, this.#lease)) {
+      await this.#letGo(lease);
+      return answered(later(refused(asking, "IDEMPOTENCY_STORE_UNAVAILABLE")));
+    }
     if (this.#owners >= rules.maxOwners) {
-      // Where this fails the lease lapses.
-      await within(rules.storeTimeout, lease.forget()).catch(nothing);
+      await this.#letGo(lease);
       return answered(refused(asking, "IDEMPOTENCY_OVERLOADED", 1));
     }
     this.#owners++;
@@ -223,12 +235,18 @@ export class Gate<R> {
         const counted = this.#work(work);
         background?.(counted);
       },
-      left: () => {
+      left: (overdue) => {
         this.#owners--;
         this.#worked();
+        if (overdue) this.#report(new IdempError("HANDLER_OVERDUE", OVERDUE));
       },
     });
     return { type: "execute", owner };
+  }
+
+  /** Nothing was done under it. Where this fails the lease lapses. */
+  async #letGo(lease: Lease): Promise<void> {
+    await within(this.#rules.storeTimeout, lease.forget()).catch(nothing);
   }
 
   /** Counts the work, which never rejects. */
@@ -311,6 +329,11 @@ export class Gate<R> {
     return other(asking, unread);
   }
 
+  #nested(asking: Asking): Answer {
+    this.#report(new IdempError("NESTED", NESTED));
+    return other(asking, "nested");
+  }
+
   #refused(code: string, requestId: string | undefined): Entered {
     return { type: "answer", answer: refused({ profile: this.#rules.profile, requestId }, code) };
   }
@@ -336,6 +359,25 @@ const UNAVAILABLE = { type: "unavailable" } as const;
 
 const CONSUMED =
   "the body of a request was read before it could be compared: put the idempotency middleware before what reads it";
+
+const NESTED =
+  "a request came through two idempotency middlewares with one scope, and the inner one takes it for its own duplicate: " +
+  "take one away, or name the inner one in its `scope`, such as [user, \"inner\"]";
+
+/** Whether the claim is so old that somebody else may have taken over: the process stood still. `span` is
+ *  what a lease lives; most are not read for that. */
+function isOver(lease: Lease, span: number): boolean {
+  return lease.asked() > span / 4 && lease.remaining() === 0;
+}
+
+/** Whether the execution holds this very key. */
+function isUnder({ token }: Execution, scope: Scope, key: string): boolean {
+  return (JSON.parse(token) as LeaseToken).slot === slotKey(scope, key);
+}
+
+const OVERDUE =
+  "a request with an idempotency key has no answer at the ceiling of its lease, and nobody waits for it any more: " +
+  "give what its handler waits for a limit of time, or the policy a longer `ceiling`";
 
 function answered(answer: Answer): Admitted {
   return { type: "answer", answer };

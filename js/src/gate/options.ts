@@ -17,6 +17,10 @@ export const UNAUTHENTICATED: unique symbol = Symbol.for("idemp.unauthenticated"
  *
  * `undefined`, an error, and a part that is no text are answered with 500 `IDEMPOTENCY_SCOPE_MISSING`:
  * there is no shared default. {@link UNAUTHENTICATED} is answered with 401.
+ *
+ * Where one middleware stands inside of another, each has a scope of its own, such as `[user, "inner"]`.
+ * With one for both, the inner one would find the request in progress, by itself: it is answered with 500
+ * `IDEMPOTENCY_NESTED`, and `onError` is told.
  */
 export type ScopeOf<R> = (request: R) => Awaitable<string | Scope | undefined | typeof UNAUTHENTICATED>;
 
@@ -60,7 +64,8 @@ export interface GateSettings<R> {
   /** How long the store has to answer each question; 5 s. */
   readonly storeTimeout?: Span;
   /** How many requests with a key are executed at once; a further one is refused with 503 and
-   *  `Retry-After`, and leaves no claim behind. No bound. */
+   *  `Retry-After`, and leaves no claim behind. What does not answer counts until the ceiling of its lease.
+   *  No bound. */
   readonly maxOwners?: number;
   /** What makes two requests the same. By default the method, the path, the query with its parameters
    *  sorted by name, the content type and the body. **What it leaves out, a client may change and still
@@ -71,8 +76,9 @@ export interface GateSettings<R> {
   readonly failOpen?: boolean;
   /** How keys are used here; by default as the `Idempotency` says. */
   readonly policy?: PolicyOptions;
-  /** Is told what `scope` or `fingerprint` threw, and of a request that cannot be checked; by default
-   *  `console.error`. What it throws itself changes nothing. */
+  /** Is told what `scope` or `fingerprint` threw, of a request that cannot be checked, and of one that has
+   *  no answer at the ceiling of its lease; by default `console.error`. What it throws itself changes
+   *  nothing. */
   readonly onError?: (error: unknown) => void;
 }
 

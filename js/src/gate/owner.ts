@@ -3,6 +3,8 @@ import { isPromise } from "../driver.js";
 import { IdempError, StoreError } from "../errors.js";
 import { keptAlive } from "../keep-alive.js";
 import type { Ended, Lease } from "../lease.js";
+import { LONGEST_TIMER } from "../span.js";
+import type { LeaseToken } from "../token.js";
 import { inProgress, replayed, type Answer, type Asking } from "./answer.js";
 import { Execution } from "./execution.js";
 import type { Rules } from "./options.js";
@@ -32,13 +34,14 @@ export interface Surroundings {
   readonly lease: number;
   /** Work that goes on after the answer. */
   background(work: Promise<void>): void;
-  /** Its place is free. */
-  left(): void;
+  /** Its place is free; `overdue`, where it has none to answer in any more. */
+  left(overdue?: boolean): void;
 }
 
 /**
  * The right to execute one request. It is kept alive until it is settled, so every one has to be: also
- * where the handler throws, and where its client is gone.
+ * where the handler throws, and where its client is gone. One that is not has its place until the ceiling
+ * of its lease.
  */
 export class Owner {
   readonly execution: Execution;
@@ -46,13 +49,32 @@ export class Owner {
   readonly #at: Surroundings;
   readonly #awake: { stop(): void };
   #settled = false;
+  #overdue = false;
 
   /** @internal */
   constructor(lease: Lease, surroundings: Surroundings) {
     this.execution = new Execution(lease);
     this.#lease = lease;
     this.#at = surroundings;
-    this.#awake = keptAlive(lease, surroundings.lease / 3);
+    this.#awake = keptAlive(lease, surroundings.lease / 3, this);
+  }
+
+  /** Gives its place back at the ceiling, by the clock of this machine: the store may be gone. The lease is
+   *  left as it is, since what came of the execution is not known.
+   *  @internal */
+  beat(): void {
+    if (this.#settled || this.#overdue) return;
+    const { granted_at, seen_at, policy } = JSON.parse(this.#lease.token) as LeaseToken;
+    const ceiling = granted_at + policy.ceiling_ms - seen_at - this.#lease.asked();
+    // One that was renewed late may overrun it.
+    const left = Math.max(ceiling, this.#lease.remaining());
+    if (left > 0) {
+      if (left < this.#at.lease / 3) after(left, () => this.beat());
+      return;
+    }
+    this.#overdue = true;
+    this.#awake.stop();
+    this.#at.left(true);
   }
 
   /** Whether an answer of this status and content type is to be held back and handed to {@link settle}
@@ -82,7 +104,7 @@ export class Owner {
 
   #after(ending: Ending | undefined, ended: Ended | typeof FAILED | undefined): Answer | undefined {
     if (ended === FAILED) this.#at.background(this.#insist(ending as Ending));
-    this.#at.left();
+    if (!this.#overdue) this.#at.left();
     // Retries were to get this outcome, and somebody else has executed it since, or does.
     if (ended === FAILED || ended?.type !== "stale" || !ending?.isOutcome) return undefined;
     const { asking } = this.#at;
@@ -140,6 +162,12 @@ export class Owner {
       if ((await this.#end(ending)) !== FAILED) return;
     }
   }
+}
+
+/** Keeps no process alive. */
+function after(span: number, then: () => void): void {
+  const timer = setTimeout(then, Math.min(span + 1, LONGEST_TIMER));
+  if (typeof timer === "object") timer.unref();
 }
 
 /** How a lease ends. */

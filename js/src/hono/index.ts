@@ -55,7 +55,7 @@ export function idempotent<E extends Env = any>(idem: Idempotency, options: Hono
       if (typeof bytes !== "string") body = bytes;
       return bytes;
     };
-    const admitted = await gate.admit(entry, c, targetOf(raw), read, (work) => goOn(c, work));
+    const admitted = await gate.admit(entry, c, targetOf(raw), read, (work) => goOn(c, work), c.get("idempotency"));
     if (admitted.type === "answer") return replaced(c, responseOf(admitted.answer, new Headers(c.res.headers)));
     if (admitted.type === "open") {
       c.req.raw = renewed(raw, body!);

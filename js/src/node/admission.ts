@@ -27,6 +27,8 @@ export abstract class Exchange<R> {
   protected abstract fail(error: unknown): void;
   /** The response is about to be written without the framework. */
   protected takeOver(): void {}
+  /** Of a middleware outside. */
+  protected abstract execution(): Execution | undefined;
   /** The bytes of a body that somebody has read and kept. */
   protected kept(): Uint8Array | undefined {
     return undefined;
@@ -52,7 +54,7 @@ export abstract class Exchange<R> {
     };
     const bytes = async () => this.ofKept(await (body ?? this.read()));
     this.gate
-      .admit(entered.entry, this.request, target, bytes)
+      .admit(entered.entry, this.request, target, bytes, undefined, this.execution())
       .then((admitted) => this.goOn(admitted))
       .catch((error: unknown) => this.fail(error));
   }

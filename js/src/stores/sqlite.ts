@@ -131,7 +131,10 @@ class NativeSqlite implements SqliteStore, Driving {
         },
         reject,
       });
-      this.#idle ??= this.#tend();
+      if (this.#idle) return;
+      const tending = this.#tend();
+      // It may have failed at once, and then it has said that nobody tends them.
+      if (this.#waiting.size > 0) this.#idle = tending;
     });
   }
 

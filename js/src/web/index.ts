@@ -81,7 +81,7 @@ export function idempotent(idem: Idempotency, options: WebOptions): Idempotent {
       if (typeof bytes !== "string") body = bytes;
       return bytes;
     };
-    const admitted = await gate.admit(entry, call, targetOf(request), read, (work) => goOn(work, call));
+    const admitted = await gate.admit(entry, call, targetOf(request), read, (work) => goOn(work, call), executions.get(request));
     if (admitted.type === "answer") return responseOf(admitted.answer);
     if (admitted.type === "open") return handler(renewed(request, body!), ...rest);
     const { owner } = admitted;

@@ -9,6 +9,7 @@ import { type Servers, startServers } from "../servers.js";
 import { claim, failure, lies, outcome, read, until, wins } from "./asks.js";
 import { CLIENTS, pool } from "./postgres-clients.js";
 import { Proxy } from "./proxy.js";
+import { crowd, kills, newKey, standstill } from "./trials.js";
 
 let servers: Servers;
 before(async () => {
@@ -19,9 +20,6 @@ before(async () => {
 });
 after(() => servers?.stop());
 
-let count = 0;
-const fresh = () => `key-${count++}`;
-
 for (const [label, connect] of Object.entries(CLIENTS)) {
   describe(label, () => {
     test("a swap is one trip, whatever it finds", async () => {
@@ -29,8 +27,8 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
       const { client, end } = await connect(proxy.url(servers.url("postgres")));
       const store = postgresStore(client);
       // A connection that asks one of the two kinds for the first time takes one more, to prepare it.
-      for (const warm of [claim(fresh()), read(fresh())]) await store.swap(warm);
-      const key = fresh();
+      for (const warm of [claim(newKey()), read(newKey())]) await store.swap(warm);
+      const key = newKey();
       const [first, other] = [claim(key), claim(key)];
       const second = outcome(first, "done");
       const swaps = [
@@ -49,23 +47,7 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
 
     test("of 200 callers on two clients one executes, and the others are told that it does, or has", async () => {
       const connected = await Promise.all([0, 1].map(() => connect(servers.url("postgres"))));
-      const idems = connected.map(({ client }) => createIdempotency({ store: postgresStore(client, { timeout: "30s" }) }));
-      for (let round = 0; round < 2; round++) {
-        const key = fresh();
-        const callers = Array.from({ length: 200 }, async (_, caller) => {
-          const idem = idems[caller % 2] as (typeof idems)[0];
-          const decision = await idem.begin(["user-1"], key, fingerprintOf({ amount: 100 }));
-          if (decision.type === "miss") await decision.lease.finish(Buffer.from(`by ${caller}`));
-          return { caller, decision };
-        });
-        const told = await Promise.all(callers);
-        const won = told.filter(({ decision }) => decision.type === "miss");
-        assert.equal(won.length, 1, `round ${round}`);
-        for (const { decision } of told) {
-          if (decision.type === "hit") assert.equal(Buffer.from(decision.replay.outcome).toString(), `by ${won[0]?.caller}`);
-          else assert.ok(["miss", "in-progress"].includes(decision.type), decision.type);
-        }
-      }
+      await crowd(connected.map(({ client }) => postgresStore(client, { timeout: "30s" })), 2);
       for (const { end } of connected) await end();
     });
   });
@@ -80,15 +62,15 @@ for (const [label, connect] of Object.entries(LASTING)) {
       const proxy = await Proxy.to(servers.url("postgres"));
       const { client, end } = await connect(proxy.url(servers.url("postgres")));
       const store = postgresStore(client);
-      for (const warm of [claim(fresh()), read(fresh())]) await store.swap(warm);
-      const begun = claim(fresh());
+      for (const warm of [claim(newKey()), read(newKey())]) await store.swap(warm);
+      const begun = claim(newKey());
       proxy.cutNextAnswer();
       assert.equal((await failure(store.swap(begun))).code, "STORE_UNAVAILABLE");
       const replay = await store.swap({ ...claim("x"), slot: begun.slot });
       assert.equal(!replay.won && replay.slot?.rev, begun.put.rev, "it was done");
       // A begin whose answer was lost is asked again, and is granted, and once.
       const idem = createIdempotency({ store });
-      const key = fresh();
+      const key = newKey();
       proxy.cutNextAnswer();
       assert.equal((await idem.begin(["user-1"], key, fingerprintOf(1))).type, "miss");
       assert.equal((await idem.begin(["user-1"], key, fingerprintOf(1))).type, "in-progress");
@@ -98,59 +80,13 @@ for (const [label, connect] of Object.entries(LASTING)) {
 
     test("a server that stands still is unknown in time, and when it goes on, so does the store", async () => {
       const { client, end } = await connect(servers.url("postgres"));
-      const store = postgresStore(client, { timeout: "200ms", lockWait: "100ms" });
-      const begun = claim(fresh());
-      await wins(store, begun);
-      await servers.pause("postgres");
-      const started = performance.now();
-      const key = fresh();
-      for (const swap of [claim(key), outcome(begun, "done"), read(key)]) {
-        const error = await failure(store.swap(swap));
-        assert.equal(error.code, "STORE_UNAVAILABLE");
-        assert.match(error.message, /did not answer within 200 ms/);
-      }
-      assert.ok(performance.now() - started < 5_000);
-      await servers.resume("postgres");
-      await until("it answers", () => lies(store, key).then(() => true, () => false));
+      await standstill(postgresStore(client, { timeout: "200ms", lockWait: "100ms" }), servers, "postgres", 200);
       await end();
     });
 
     test("what was acknowledged outlives a server that is killed, and nothing executes twice", async () => {
       const { client, end } = await connect(servers.url("postgres"));
-      const store = postgresStore(client, { timeout: "2s" });
-      const acknowledged: [key: string, rev: string][] = [];
-      const claimed = new Map<string, number>();
-      let failed = 0;
-      const stop = new AbortController();
-      const workers = Array.from({ length: 6 }, async () => {
-        while (!stop.signal.aborted) {
-          const begun = claim(fresh());
-          const key = `key-${count - 1}`;
-          try {
-            const won = (await store.swap(begun)).won;
-            claimed.set(key, (claimed.get(key) ?? 0) + Number(won));
-            const done = outcome(begun, key);
-            if ((await store.swap(done)).won) acknowledged.push([key, done.put.rev]);
-          } catch (error) {
-            assert.equal((error as { code?: string }).code, "STORE_UNAVAILABLE", String(error));
-            failed += 1;
-            await new Promise((resolve) => setTimeout(resolve, 2));
-          }
-        }
-      });
-      const more = async (by: number) => {
-        const enough = acknowledged.length + by;
-        await until("more is acknowledged", () => acknowledged.length >= enough);
-      };
-      await more(50);
-      await servers.kill("postgres");
-      await until("it fails", () => failed > 0);
-      await servers.start("postgres");
-      await more(50);
-      stop.abort();
-      await Promise.all(workers);
-      for (const [key, rev] of acknowledged) assert.equal((await lies(store, key))?.rev, rev, `${key} is lost`);
-      assert.ok([...claimed.values()].every((wins) => wins <= 1));
+      await kills(postgresStore(client, { timeout: "2s" }), servers, "postgres", 1);
       await end();
     });
   });
@@ -161,7 +97,7 @@ test("under a default of SERIALIZABLE one executes, too, and errors mean unknown
   const connected = await Promise.all([0, 1].map(() => pool(servers.url("postgres"), { options })));
   const idems = connected.map(({ client }) => createIdempotency({ store: postgresStore(client) }));
   for (let round = 0; round < 5; round++) {
-    const key = fresh();
+    const key = newKey();
     const callers = Array.from({ length: 50 }, (_, caller) =>
       (idems[caller % 2] as (typeof idems)[0])
         .begin(["user-1"], key, fingerprintOf(1))
@@ -191,17 +127,52 @@ test("a connection that did not answer in time is not used again", async () => {
   const proxy = await Proxy.to(servers.url("postgres"));
   const clients = new pg.Pool({ connectionString: proxy.url(servers.url("postgres")), max: 1 });
   const store = postgresStore(clients, { timeout: "300ms", lockWait: "100ms" });
-  const begun = claim(fresh());
-  for (const warm of [claim(fresh()), read(fresh())]) await store.swap(warm);
+  const begun = claim(newKey());
+  for (const warm of [claim(newKey()), read(newKey())]) await store.swap(warm);
   proxy.hold();
   assert.equal((await failure(store.swap(begun))).code, "STORE_UNAVAILABLE");
   proxy.letGo();
   // The late answer is not taken for the next one's.
-  assert.equal(await lies(store, fresh()), undefined);
+  assert.equal(await lies(store, newKey()), undefined);
   const replay = await store.swap({ ...claim("x"), slot: begun.slot });
   assert.equal(!replay.won && replay.slot?.rev, begun.put.rev);
   await clients.end();
   await proxy.close();
+});
+
+test("a server that tells its errors in another language loses no connection by them", async () => {
+  /** What pg makes of an error where `lc_messages` is German: it reads the severity for people. */
+  class InGerman extends pg.Client {
+    override query(...asked: unknown[]): never {
+      const answer = Reflect.apply(super.query, this, asked) as Promise<unknown>;
+      return answer.catch?.((error: { severity?: string }) => {
+        const told: Record<string, string> = { ERROR: "FEHLER", FATAL: "FATAL" };
+        throw Object.assign(error, { severity: told[error.severity ?? ""] ?? error.severity });
+      }) as never;
+    }
+  }
+  const clients = new pg.Pool({ connectionString: servers.url("postgres"), max: 1, Client: InGerman });
+  clients.on("error", () => undefined);
+  let connections = 0;
+  clients.on("connect", () => connections++);
+  const [there, absent] = [postgresStore(clients), postgresStore(clients, { table: "not_there" })];
+  await lies(there, newKey());
+  for (let time = 0; time < 3; time++) assert.equal((await failure(absent.swap(read("a")))).code, "STORE_UNUSABLE");
+  await lies(there, newKey());
+  assert.equal(connections, 1);
+  // Where the server ends the connection it is not used again.
+  const other = await pool(servers.url("postgres"));
+  await other.transaction(async (_, run) => {
+    await run("LOCK TABLE idempotency_keys");
+    const asked = failure(there.swap(claim(newKey())));
+    const ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    await until("it waits and is ended", async () => ((await run(ended)) as unknown[]).length === 1);
+    assert.equal((await asked).code, "STORE_UNAVAILABLE");
+  });
+  await lies(there, newKey());
+  assert.equal(connections, 2);
+  await other.end();
+  await clients.end();
 });
 
 test("two copies of the package on one connection do not take each other's statements", async () => {
@@ -210,9 +181,9 @@ test("two copies of the package on one connection do not take each other's state
   const { client, end } = await pool(servers.url("postgres"), { max: 1 });
   const [first, other] = [postgresStore(client), copy.postgresStore(client, { table: "others" })];
   await other.migrate();
-  const [one, two] = [claim(fresh()), claim(fresh())];
+  const [one, two] = [claim(newKey()), claim(newKey())];
   await wins(first, one);
   await wins(other, two);
-  assert.equal(await lies(first, fresh()), undefined);
+  assert.equal(await lies(first, newKey()), undefined);
   await end();
 });

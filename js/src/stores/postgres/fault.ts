@@ -40,6 +40,18 @@ const STATES: Record<string, [StoreErrorCode, advice?: string]> = {
 /** Too large for the server, wrong syntax or types: asking again does not help. */
 const HOPELESS = ["42", "54", "22"];
 
+/**
+ * States that end a statement, and not its connection. The severity would say so, but `pg` has it only in
+ * the server's language (`lc_messages`). What is not among them may be the end of the connection.
+ */
+const OF_A_STATEMENT = /^(?:0A|2[1-4]|25001|25006|2B|34|4[024]|54|55|P0)|^(?:53100|57014)$/;
+
+/** Whether the server has answered with an error, and goes on to answer on this connection. */
+export function leavesConnection(error: unknown): boolean {
+  const { code, severity } = (error ?? {}) as { code?: unknown; severity?: unknown };
+  return severity !== undefined && typeof code === "string" && code.length === 5 && OF_A_STATEMENT.test(code);
+}
+
 /** Another transaction holds the record, and did not end in time; nothing was written. */
 const LOCK_NOT_AVAILABLE = "55P03";
 

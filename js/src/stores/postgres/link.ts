@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { inTime } from "../in-time.js";
 import type { Parameter, Value } from "./ask.js";
 import type { PostgresClient, PostgresTransaction } from "./client.js";
-import { corrupt, unusable } from "./fault.js";
+import { corrupt, leavesConnection, unusable } from "./fault.js";
 
 /** A statement, and the name under which a connection keeps it; without one it is not kept. */
 export interface Statement {
@@ -99,7 +99,7 @@ function pgPool(pool: Pool): Link {
       broken = false;
       return done;
     } catch (error) {
-      broken = (error as { severity?: unknown } | undefined)?.severity !== "ERROR";
+      broken = !leavesConnection(error);
       throw error;
     } finally {
       client.off?.("error", unheard);
