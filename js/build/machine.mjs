@@ -71,31 +71,17 @@ tool("wasm-opt", join(fast, "idemp_bg.wasm"), "-O3", "--strip-producers", "--ena
 writePacked("fast-bytes.js", faster);
 
 function writePacked(name, file) {
-  const packedFile = JSON.stringify(packed(readFileSync(file)));
-  const types = `import type { Packed } from "../core/packed.js";\nexport const packed: Packed;\n`;
-  write(name, `export const packed = ${packedFile};\n`, types);
+  const types = "export const packed: string;\n";
+  write(name, `export const packed = ${JSON.stringify(packed(readFileSync(file)))};\n`, types);
 }
 
-// Text that compresses like the bytes themselves, where base64 is a quarter larger: the commonest
-// bytes are one letter each, and the others two, the first of which is one of two. `order` has the
-// bytes by how common they are, in hex.
+// Text that compresses like the bytes themselves, where base64 is a quarter larger: a byte below 80,
+// as most are, is one letter, and of the others one letter has the high half and a second the low one.
 function packed(bytes) {
-  const counts = new Array(256).fill(0);
-  for (const byte of bytes) counts[byte] += 1;
-  const order = counts.map((_, byte) => byte).sort((left, right) => counts[right] - counts[left]);
-  // Letters that need no escape in a script: from # to ~ without the backslash, and the last two of
-  // them announce a second.
-  const letters = Array.from({ length: 92 }, (_, at) => String.fromCharCode(at + 35)).filter((letter) => letter !== "\\");
-  const single = letters.length - 2;
-  const spelt = new Map(
-    order.map((byte, at) => {
-      if (at < single) return [byte, letters[at]];
-      const behind = at - single;
-      return [byte, letters[single + Math.floor(behind / letters.length)] + letters[behind % letters.length]];
-    }),
-  );
-  const hex = order.map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return { text: Array.from(bytes, (byte) => spelt.get(byte)).join(""), order: hex };
+  // Letters that need no escape in a script: from # to ~ without the backslash. They are just enough.
+  const letter = (place) => String.fromCharCode(place + (place > 56 ? 36 : 35));
+  const spelt = (byte) => (byte < 80 ? letter(byte) : letter(75 + (byte >> 4)) + letter(byte & 15));
+  return Array.from(bytes, spelt).join("");
 }
 
 function write(name, text, types) {
