@@ -15,9 +15,6 @@ const MAX_WHOLE: usize = 21;
 /// The most significant digits that every double gives back as they were.
 const SAFE_DIGITS: usize = 15;
 
-/// Whether [`read`] tells what is canonical. A page leaves that to [`rewrite`]: it is less code.
-const KNOWN: bool = !cfg!(idemp_small);
-
 /// What stands at a place where a number should.
 pub(super) struct Literal {
     /// Where it ends.
@@ -64,17 +61,13 @@ pub(super) fn read(input: &[u8], start: usize, mode: NumberMode) -> Result<Liter
             let fits = mode == NumberMode::Exact || digits <= SAFE_DIGITS;
             Ok(Literal {
                 end: part_end,
-                canonical: KNOWN
-                    && input[part_end - 1] != b'0'
-                    && !tiny
-                    && whole_len <= MAX_WHOLE
-                    && fits,
+                canonical: input[part_end - 1] != b'0' && !tiny && whole_len <= MAX_WHOLE && fits,
             })
         }
         Some(b'e' | b'E') => exponent(input, whole_end + 1),
         _ => Ok(Literal {
             end: whole_end,
-            canonical: KNOWN && whole_len <= max_whole && !(negative && zero),
+            canonical: whole_len <= max_whole && !(negative && zero),
         }),
     }
 }
