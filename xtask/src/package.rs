@@ -32,12 +32,12 @@ pub(crate) fn build() -> Result<(), Trouble> {
     for (profile, flags) in BUILDS {
         let build = format!("cargo build -p idemp-wasm --profile {profile}");
         let built = wasm::compile(&build, flags, profile)?;
-        let glued = format!("{}/glued", built.folder);
-        Invocation::new("cargo run --quiet --release -p idemp-wasm-glue")
+        let trapping = format!("{}/trapping.wasm", built.folder);
+        Invocation::new("cargo run --quiet --release -p idemp-wasm-traps")
             .arg(format!("{}/{profile}/idemp_wasm.wasm", built.folder))
-            .arg(&glued)
+            .arg(&trapping)
             .run()?;
-        machine = machine.arg(glued);
+        machine = machine.arg(trapping);
     }
     machine.run()?;
     Invocation::new("node js/build/package.mjs").run()?;
