@@ -2,7 +2,7 @@ import { NOTHING } from "../core/bytes.js";
 import type { Fingerprint } from "../core/fingerprint.js";
 import type { Scope } from "../core/slot-key.js";
 import type { Decision } from "../decision.js";
-import type { Idempotency } from "../idempotency.js";
+import type { Deciding } from "../deciding.js";
 import type { PolicyOptions } from "../policy.js";
 import type { Lease } from "../lease.js";
 import type { Clock } from "./clock.js";
@@ -16,7 +16,7 @@ import { workFetch, type Work } from "./work.js";
 
 /** Where the work of a client takes place. */
 export interface Place {
-  readonly idem: Idempotency;
+  readonly idem: Deciding;
   readonly wakes: Wakes;
   readonly clock: Clock;
   readonly rules: RetryRules;
