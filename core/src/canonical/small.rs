@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 use super::string::{self, Escape};
-use super::{CanonicalError, CanonicalErrorKind, MAX_BYTES, MAX_DEPTH, NumberMode};
+use super::{CanonicalError, CanonicalErrorKind, MAX_BYTES, MAX_DEPTH};
 use super::{number, scan};
 use crate::utf8;
 
@@ -179,15 +179,80 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Result<(), Failed> {
         let start = self.at;
-        match number::read(self.input, start, NumberMode::Exact) {
-            Ok(literal) => self.at = literal.end,
-            Err(offset) => return self.unexpected(offset),
+        let negative = self.skip(b'-');
+        let mut digits = Vec::new();
+        let whole = self.at;
+        self.digits(&mut digits)?;
+        if digits[0] == b'0' && digits.len() > 1 {
+            return self.unexpected(whole + 1);
         }
-        let literal = &self.input[start..self.at];
-        match number::rewrite::<true>(literal, NumberMode::Exact, self.out) {
-            Ok(()) => Ok(()),
-            Err(kind) => self.fail(kind, start),
+        // The place of the decimal point, behind so many digits.
+        let mut point = digits.len() as i64;
+        if self.skip(b'.') {
+            self.digits(&mut digits)?;
         }
+        if self.skip(b'e') || self.skip(b'E') {
+            let back = self.skip(b'-');
+            if !back {
+                self.skip(b'+');
+            }
+            let mut exponent = Vec::new();
+            self.digits(&mut exponent)?;
+            // So large where it is beyond all use that no digits in memory bring it back.
+            let exponent = exponent.iter().fold(0, |value: i64, digit| {
+                (value * 10 + i64::from(digit - b'0')).min(1 << 59)
+            });
+            point += if back { -exponent } else { exponent };
+        }
+        let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
+        point -= zeros as i64;
+        let mut digits = &digits[zeros..];
+        while let [rest @ .., b'0'] = digits {
+            digits = rest;
+        }
+        if digits.is_empty() {
+            self.out.push(b'0');
+            return Ok(());
+        }
+        if (point - 1).abs() > number::MAX_EXPONENT {
+            return self.fail(CanonicalErrorKind::NumberRange, start);
+        }
+        if negative {
+            self.out.push(b'-');
+        }
+        // As `Number::toString` lays it out.
+        let plain = (-5..=21).contains(&point);
+        let whole = if plain { point } else { 1 };
+        for at in (whole - 1).min(0)..whole.max(digits.len() as i64) {
+            if at == whole {
+                self.out.push(b'.');
+            }
+            self.out.push(*digits.get(at as usize).unwrap_or(&b'0'));
+        }
+        if !plain {
+            self.out.push(b'e');
+            self.out.push(if point > 0 { b'+' } else { b'-' });
+            number::decimal((point - 1).unsigned_abs(), self.out);
+        }
+        Ok(())
+    }
+
+    /// Appends the digits that are here; there is at least one.
+    fn digits(&mut self, digits: &mut Vec<u8>) -> Result<(), Failed> {
+        let end = scan::digits_end(self.input, self.at);
+        if end == self.at {
+            return self.unexpected(end);
+        }
+        digits.extend_from_slice(&self.input[self.at..end]);
+        self.at = end;
+        Ok(())
+    }
+
+    /// Goes past this byte, where it is here.
+    fn skip(&mut self, byte: u8) -> bool {
+        let here = self.byte() == byte;
+        self.at += usize::from(here);
+        here
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), Failed> {
@@ -298,7 +363,7 @@ fn unit(text: &[u8], at: &mut usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canonical::in_two_passes;
+    use crate::canonical::{NumberMode, in_two_passes};
     use proptest::prelude::*;
 
     proptest! {
