@@ -118,7 +118,7 @@ impl Reader<'_> {
         if self.byte() != close {
             return self.unexpected(self.at);
         }
-        if open == b'{' {
+        if self.members.len() > members {
             self.sort(base, members)?;
         }
         self.members.truncate(members);
@@ -131,23 +131,28 @@ impl Reader<'_> {
     /// first.
     fn sort(&mut self, base: usize, first: usize) -> Result<(), Failed> {
         let members = &mut self.members[first..];
-        let unsorted = self.out.split_off(base);
+        let unsorted = self.out[base..].to_vec();
         heap_sort(members, &unsorted);
-        let repeated = members
-            .windows(2)
-            .filter(|pair| compare(&unsorted, pair[0].start, pair[1].start).is_eq())
-            .map(|pair| pair[1].at)
-            .min();
-        if let Some(at) = repeated {
-            return self.fail(CanonicalErrorKind::Duplicate, at);
-        }
-        self.out.push(b'{');
+        self.out.truncate(base);
+        let mut repeated = usize::MAX;
+        let mut last: Option<usize> = None;
         for member in members {
-            if self.out.len() > base + 1 {
-                self.out.push(b',');
-            }
+            let separator = match last {
+                None => b'{',
+                Some(last) => {
+                    if compare(&unsorted, last, member.start).is_eq() {
+                        repeated = repeated.min(member.at);
+                    }
+                    b','
+                }
+            };
+            last = Some(member.start);
+            self.out.push(separator);
             self.out
                 .extend_from_slice(&unsorted[member.start..member.end]);
+        }
+        if repeated < usize::MAX {
+            return self.fail(CanonicalErrorKind::Duplicate, repeated);
         }
         Ok(())
     }
@@ -311,7 +316,7 @@ fn heap_sort(members: &mut [Member], text: &[u8]) {
         loop {
             let mut largest = parent;
             for child in [2 * parent + 1, 2 * parent + 2] {
-                if child < end && less(text, members[largest], members[child]) {
+                if child < end && less(text, &members[largest], &members[child]) {
                     largest = child;
                 }
             }
@@ -324,7 +329,8 @@ fn heap_sort(members: &mut [Member], text: &[u8]) {
     }
 }
 
-fn less(text: &[u8], left: Member, right: Member) -> bool {
+#[inline(never)]
+fn less(text: &[u8], left: &Member, right: &Member) -> bool {
     compare(text, left.start, right.start)
         .then(left.at.cmp(&right.at))
         .is_lt()
