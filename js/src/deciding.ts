@@ -1,17 +1,15 @@
 import type { Fingerprint } from "./core/fingerprint.js";
 import * as machine from "./core/machine.js";
-import { core } from "./core/registry.js";
 import { checkedName, slotName, type Scope } from "./core/slot-key.js";
 import type { Decision, Peeked } from "./decision.js";
 import { drive, isPromise } from "./driver.js";
-import { IdempError } from "./errors.js";
 import type { EventOptions } from "./events/event.js";
 import type { Asked, Watch } from "./events/watch.js";
 import { Lease } from "./lease.js";
 import { policyOf, type PolicyOptions } from "./policy.js";
 import { stopwatch, type Stopwatch } from "./stopwatch.js";
 import type { Store } from "./store.js";
-import type { LeaseToken, Policy } from "./token.js";
+import type { Policy } from "./token.js";
 
 export interface IdempotencyOptions extends PolicyOptions, EventOptions {
   readonly store: Store;
@@ -34,7 +32,7 @@ export class Deciding {
   /**
    * Asks whether to execute.
    *
-   * @throws StoreError where the outcome is unknown: do not execute. Another {@link IdempError}
+   * @throws StoreError where the outcome is unknown: do not execute. Another `IdempError`
    * where the record cannot be read (RECORD_CORRUPT, RECORD_NEWER: it blocks), or the scope or key
    * breaks its format (KEY_INVALID).
    */
@@ -82,14 +80,14 @@ export class Deciding {
     return seen && { ...seen, lease: this.lease(seen.lease, asked) };
   }
 
-  /**
-   * The lease of a token: another process, or another language, handed it on. Its verbs go by
-   * `policy`, where one is given, from now on.
-   *
-   * @throws IdempError TOKEN_INVALID where the text is no token.
-   */
-  resume(token: string, policy?: PolicyOptions): Lease {
-    const held = machine.heldOf(readToken(token), policy && this.checked(policy));
+  /** The same lease under another policy. Nothing is known of what was published.
+   *  @internal */
+  under({ held }: Lease, policy: PolicyOptions): Lease {
+    return this.resumed(machine.under(held, this.checked(policy)));
+  }
+
+  /** @internal */
+  protected resumed(held: machine.Held): Lease {
     // What was left is counted from its granting, on a clock that is not here: so nothing is.
     return this.lease(held, () => Infinity);
   }
@@ -98,7 +96,8 @@ export class Deciding {
     return new Lease(held, asked, (held, verb) => this.ask(verb, machine.say(held, verb), held));
   }
 
-  /** Drives a call, in sight of whoever watches. */
+  /** Drives a call, in sight of whoever watches.
+   *  @internal */
   protected ask<D>(asked: Asked, call: machine.Machine<D>, held?: machine.Held): D | Promise<D> {
     if (!this.watch) return drive(this.store, call);
     return this.watch(asked, held ?? checkedName(call.slot), () => drive(this.store, call));
@@ -118,23 +117,4 @@ export class Deciding {
     }
     return policy;
   }
-}
-
-/** The longest text of a token, in characters. */
-const MAX_TOKEN = 8 * 1024;
-
-function readToken(text: string): LeaseToken {
-  core(); // where there is none, that is what is wrong
-  try {
-    if (text.length <= MAX_TOKEN) {
-      const token = JSON.parse(text) as LeaseToken;
-      // Core reads it as a whole, before anybody relies on it.
-      machine.say(machine.heldOf(token), { verb: "renew" }).start();
-      return token;
-    }
-  } catch (error) {
-    // A core that fails says nothing of the token. The text is not shown, since it may hold one in part.
-    if (!/^(Idemp|Syntax|Type|Range)Error$/.test((error as Error).name)) throw error;
-  }
-  throw new IdempError("TOKEN_INVALID", "this text is not a lease token");
 }

@@ -1,5 +1,6 @@
 import { fingerprintOf } from "./core/fingerprint.js";
 import * as machine from "./core/machine.js";
+import { core } from "./core/registry.js";
 import { slotName, type Scope } from "./core/slot-key.js";
 import { Deciding, type IdempotencyOptions } from "./deciding.js";
 import { IdempError } from "./errors.js";
@@ -7,6 +8,7 @@ import { watching } from "./events/watch.js";
 import { keptAlive } from "./keep-alive.js";
 import type { Lease } from "./lease.js";
 import type { PolicyOptions } from "./policy.js";
+import type { LeaseToken } from "./token.js";
 
 export type { IdempotencyOptions } from "./deciding.js";
 
@@ -30,6 +32,16 @@ export function createIdempotency(options: IdempotencyOptions): Idempotency {
 
 /** Made by {@link createIdempotency}. */
 export class Idempotency extends Deciding {
+  /**
+   * The lease of a token: another process, or another language, handed it on. Its verbs go by
+   * `policy`, where one is given, from now on.
+   *
+   * @throws IdempError TOKEN_INVALID where the text is no token.
+   */
+  resume(token: string, policy?: PolicyOptions): Lease {
+    return this.resumed(machine.heldOf(readToken(token), policy && this.checked(policy)));
+  }
+
   /**
    * Settles an outcome that is unknown: with the outcome, or, without one, by making the key free.
    *
@@ -128,4 +140,23 @@ const REFUSALS = {
 function refusal(type: keyof typeof REFUSALS): IdempError {
   const [code, message] = REFUSALS[type];
   return new IdempError(code, message);
+}
+
+/** The longest text of a token, in characters. */
+const MAX_TOKEN = 8 * 1024;
+
+function readToken(text: string): LeaseToken {
+  core(); // where there is none, that is what is wrong
+  try {
+    if (text.length <= MAX_TOKEN) {
+      const token = JSON.parse(text) as LeaseToken;
+      // Core reads it as a whole, before anybody relies on it.
+      machine.say(machine.heldOf(token), { verb: "renew" }).start();
+      return token;
+    }
+  } catch (error) {
+    // A core that fails says nothing of the token. The text is not shown, since it may hold one in part.
+    if (!/^(Idemp|Syntax|Type|Range)Error$/.test((error as Error).name)) throw error;
+  }
+  throw new IdempError("TOKEN_INVALID", "this text is not a lease token");
 }

@@ -273,7 +273,7 @@ async function carryOut<T>(
   try {
     const outcome = written({ key, at, done: true, data });
     asked = true;
-    await inTurn(() => idem.resume(lease.token, policies(expiry).active).publish(outcome));
+    await inTurn(() => idem.under(lease, policies(expiry).active).publish(outcome));
     tell({ type: "finished" });
   } catch (error) {
     // It is done, and the caller shall have it. Whether it is stored is not known, and a release
