@@ -9,7 +9,7 @@ pub(crate) fn sha256(mut bytes: Vec<u8>) -> [u32; 8] {
         bytes.push(0);
     }
     bytes.extend_from_slice(&bits.to_be_bytes());
-    let mut state = START;
+    let (mut state, constants) = constants();
     for block in bytes.chunks_exact(64) {
         let mut words = [0; 64];
         for (at, byte) in block.iter().enumerate() {
@@ -23,7 +23,7 @@ pub(crate) fn sha256(mut bytes: Vec<u8>) -> [u32; 8] {
             words[at] = sum.wrapping_add(words[at - 16]).wrapping_add(words[at - 7]);
         }
         let mut mixed = state;
-        for (word, constant) in words.iter().zip(CONSTANTS) {
+        for (word, constant) in words.iter().zip(constants) {
             let [a, b, c, d, e, f, g, h] = mixed;
             let sum = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
             let choice = (e & f) ^ (!e & g);
@@ -41,20 +41,33 @@ pub(crate) fn sha256(mut bytes: Vec<u8>) -> [u32; 8] {
     state
 }
 
-const START: [u32; 8] = [
-    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-];
-
-const CONSTANTS: [u32; 64] = [
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
-];
+/// What the standard starts with and mixes in: the first 32 bits behind the point of the square roots
+/// of the first 8 primes, and of the cube roots of the first 64. Computed, since a table of them is
+/// twice as much to download: there is nothing in it to compress.
+fn constants() -> ([u32; 8], [u32; 64]) {
+    let behind_point = |root: f64| ((root - root.floor()) * 4_294_967_296.0) as u32;
+    let (mut start, mut mixed) = ([0; 8], [0; 64]);
+    let mut count = 0;
+    for number in 2u32.. {
+        if count == mixed.len() {
+            break;
+        }
+        // The 64th prime is 311, which is less than 18 times 18.
+        if (2..18).any(|divisor| divisor != number && number % divisor == 0) {
+            continue;
+        }
+        let prime = f64::from(number);
+        if let Some(start) = start.get_mut(count) {
+            *start = behind_point(prime.sqrt());
+        }
+        // By Newton's method, from the next whole number above all of them: it then has more bits than
+        // are taken.
+        let root = (0..12).fold(7.0, |root, _| (2.0 * root + prime / (root * root)) / 3.0);
+        mixed[count] = behind_point(root);
+        count += 1;
+    }
+    (start, mixed)
+}
 
 #[cfg(test)]
 mod tests {

@@ -23,8 +23,8 @@ const forSize = ["-Oz", "--converge", "--one-caller-inline-max-function-size=250
 tool("wasm-opt", small, ...forSize, "--strip-producers", ...enabled, "-o", wasm);
 
 const lowered = join(to, "lowered.wasm");
-const lowering = ["--llvm-memory-copy-fill-lowering", "--signext-lowering", "-Oz"];
-tool("wasm-opt", wasm, ...lowering, ...enabled, "-o", lowered);
+const lowering = ["memory-copy-fill", "nontrapping-fptoint"].map((what) => `--llvm-${what}-lowering`);
+tool("wasm-opt", wasm, ...lowering, "--signext-lowering", "-Oz", ...enabled, "-o", lowered);
 const translated = tool("wasm2js", "-O", lowered).toString();
 const exported = 'import type { Exported } from "../core/exported.js";\n';
 write("without-wasm.js", translated, `${exported}export const { memory, room, call, place }: Exported;\n`);

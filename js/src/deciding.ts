@@ -1,15 +1,14 @@
 import type { Fingerprint } from "./core/fingerprint.js";
 import * as machine from "./core/machine.js";
-import { checkedName, slotName, type Scope } from "./core/slot-key.js";
+import { slotName, type Scope } from "./core/slot-key.js";
 import type { Decision, Peeked } from "./decision.js";
 import { drive, isPromise } from "./driver.js";
 import type { EventOptions } from "./events/event.js";
-import type { Asked, Watch } from "./events/watch.js";
+import type { Asked } from "./events/watch.js";
 import { Lease } from "./lease.js";
 import { policyOf, type PolicyOptions } from "./policy.js";
 import { stopwatch, type Stopwatch } from "./stopwatch.js";
 import type { Store } from "./store.js";
-import type { Policy } from "./token.js";
 
 export interface IdempotencyOptions extends PolicyOptions, EventOptions {
   readonly store: Store;
@@ -23,7 +22,6 @@ export class Deciding {
   /** @internal */
   constructor(
     protected readonly options: IdempotencyOptions,
-    private readonly watch?: Watch,
   ) {
     this.store = options.store;
     this.checked(options);
@@ -96,16 +94,10 @@ export class Deciding {
     return new Lease(held, asked, (held, verb) => this.ask(verb, machine.say(held, verb), held));
   }
 
-  /** Drives a call, in sight of whoever watches.
+  /** Drives a call; `held` is the lease that it is about, where there is one.
    *  @internal */
-  protected ask<D>(asked: Asked, call: machine.Machine<D>, held?: machine.Held): D | Promise<D> {
-    if (!this.watch) return drive(this.store, call);
-    return this.watch(asked, held ?? checkedName(call.slot), () => drive(this.store, call));
-  }
-
-  /** @internal */
-  policy(options: PolicyOptions = this.options): Policy {
-    return machine.policyIn(this.checked(options));
+  protected ask<D>(_asked: Asked, call: machine.Machine<D>, _held?: machine.Held): D | Promise<D> {
+    return drive(this.store, call);
   }
 
   protected checked(options: PolicyOptions): machine.CheckedPolicy {

@@ -1,14 +1,14 @@
 import { fingerprintOf } from "./core/fingerprint.js";
 import * as machine from "./core/machine.js";
 import { core } from "./core/registry.js";
-import { slotName, type Scope } from "./core/slot-key.js";
+import { checkedName, slotName, type Scope } from "./core/slot-key.js";
 import { Deciding, type IdempotencyOptions } from "./deciding.js";
 import { IdempError } from "./errors.js";
-import { watching } from "./events/watch.js";
+import { watching, type Asked, type Watch } from "./events/watch.js";
 import { keptAlive } from "./keep-alive.js";
 import type { Lease } from "./lease.js";
 import type { PolicyOptions } from "./policy.js";
-import type { LeaseToken } from "./token.js";
+import type { LeaseToken, Policy } from "./token.js";
 
 export type { IdempotencyOptions } from "./deciding.js";
 
@@ -32,6 +32,14 @@ export function createIdempotency(options: IdempotencyOptions): Idempotency {
 
 /** Made by {@link createIdempotency}. */
 export class Idempotency extends Deciding {
+  /** @internal */
+  constructor(
+    options: IdempotencyOptions,
+    private readonly watch?: Watch,
+  ) {
+    super(options);
+  }
+
   /**
    * The lease of a token: another process, or another language, handed it on. Its verbs go by
    * `policy`, where one is given, from now on.
@@ -113,6 +121,18 @@ export class Idempotency extends Deciding {
     if (ended?.type !== "stale") return outcome;
     if (ended.winner) return read(ended.winner.outcome) as T;
     throw refusal("in-progress");
+  }
+
+  /** In sight of whoever watches.
+   *  @internal */
+  protected override ask<D>(asked: Asked, call: machine.Machine<D>, held?: machine.Held): D | Promise<D> {
+    const drives = () => super.ask(asked, call, held);
+    return this.watch ? this.watch(asked, held ?? checkedName(call.slot), drives) : drives();
+  }
+
+  /** @internal */
+  policy(options: PolicyOptions = this.options): Policy {
+    return machine.policyIn(this.checked(options));
   }
 }
 

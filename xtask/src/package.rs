@@ -7,9 +7,13 @@ use crate::steps::{Trouble, or_get};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The two builds: the profile, which is the folder, too, and the flags. No message of a panic names a
-/// file: pages would download the names of this machine's folders.
+/// file: pages would download the names of this machine's folders. The threshold is the one of those
+/// around it that compresses best.
 const BUILDS: [(&str, &str); 2] = [
-    ("wasm", "-Zlocation-detail=none --cfg idemp_small"),
+    (
+        "wasm",
+        "-Zlocation-detail=none --cfg idemp_small -Cllvm-args=-inline-threshold=35",
+    ),
     (
         "wasm-fast",
         "-Zlocation-detail=none -Ctarget-feature=+simd128",
