@@ -71,6 +71,8 @@ mod peek;
 mod policy;
 mod resolve;
 mod run;
+#[cfg(any(test, idemp_small))]
+mod sha256;
 mod slot;
 mod store;
 pub mod testing;

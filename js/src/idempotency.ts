@@ -1,22 +1,16 @@
-import { fingerprintOf, type Fingerprint } from "./core/fingerprint.js";
+import { fingerprintOf } from "./core/fingerprint.js";
 import * as machine from "./core/machine.js";
 import { core } from "./core/registry.js";
 import { checkedName, slotName, type Scope } from "./core/slot-key.js";
-import type { Decision, Peeked } from "./decision.js";
-import { drive, isPromise } from "./driver.js";
+import { Deciding, type IdempotencyOptions } from "./deciding.js";
 import { IdempError } from "./errors.js";
-import type { EventOptions } from "./events/event.js";
 import { watching, type Asked, type Watch } from "./events/watch.js";
 import { keptAlive } from "./keep-alive.js";
-import { Lease } from "./lease.js";
-import { policyOf, type PolicyOptions } from "./policy.js";
-import { stopwatch, type Stopwatch } from "./stopwatch.js";
-import type { Store } from "./store.js";
+import type { Lease } from "./lease.js";
+import type { PolicyOptions } from "./policy.js";
 import type { LeaseToken, Policy } from "./token.js";
 
-export interface IdempotencyOptions extends PolicyOptions, EventOptions {
-  readonly store: Store;
-}
+export type { IdempotencyOptions } from "./deciding.js";
 
 /**
  * Decides what becomes of a request.
@@ -37,68 +31,13 @@ export function createIdempotency(options: IdempotencyOptions): Idempotency {
 }
 
 /** Made by {@link createIdempotency}. */
-export class Idempotency {
-  readonly store: Store;
-  private readonly policies = new Map<PolicyOptions, machine.CheckedPolicy>();
-
+export class Idempotency extends Deciding {
   /** @internal */
   constructor(
-    private readonly options: IdempotencyOptions,
+    options: IdempotencyOptions,
     private readonly watch?: Watch,
   ) {
-    this.store = options.store;
-    this.checked(options);
-  }
-
-  /**
-   * Asks whether to execute.
-   *
-   * @throws StoreError where the outcome is unknown: do not execute. Another {@link IdempError}
-   * where the record cannot be read (RECORD_CORRUPT, RECORD_NEWER: it blocks), or the scope or key
-   * breaks its format (KEY_INVALID).
-   */
-  async begin(
-    scope: Scope,
-    key: string,
-    fingerprint: Fingerprint,
-    policy: PolicyOptions = this.options,
-  ): Promise<Decision> {
-    return this.decide(scope, key, fingerprint, policy);
-  }
-
-  /** What {@link begin} gives, or throws: at once, where the store answers at once.
-   *  @internal */
-  decide(
-    scope: Scope,
-    key: string,
-    fingerprint: Fingerprint,
-    policy: PolicyOptions = this.options,
-  ): Decision | Promise<Decision> {
-    const asked = stopwatch();
-    const call = machine.begin(slotName(scope, key), fingerprint, this.checked(policy));
-    const asking = this.ask("begin", call);
-    const leased = (decision: Decision<machine.Held>): Decision =>
-      decision.type === "miss"
-        ? { type: "miss", lease: this.lease(decision.lease, asked) }
-        : decision;
-    return isPromise(asking) ? asking.then(leased) : leased(asking);
-  }
-
-  /**
-   * What lies there, without a claim; `undefined` where nothing does. Its lease acts for the owner,
-   * under `policy`: so it is for whoever may end the owner's work, and no answer to a stranger.
-   *
-   * @throws as {@link begin}.
-   */
-  async peek(
-    scope: Scope,
-    key: string,
-    policy: PolicyOptions = this.options,
-  ): Promise<Peeked | undefined> {
-    const asked = stopwatch();
-    const call = machine.peek(slotName(scope, key), this.checked(policy));
-    const seen = await drive(this.store, call);
-    return seen && { ...seen, lease: this.lease(seen.lease, asked) };
+    super(options);
   }
 
   /**
@@ -108,9 +47,7 @@ export class Idempotency {
    * @throws IdempError TOKEN_INVALID where the text is no token.
    */
   resume(token: string, policy?: PolicyOptions): Lease {
-    const held = machine.heldOf(readToken(token), policy && this.checked(policy));
-    // What was left is counted from its granting, on a clock that is not here: so nothing is.
-    return this.lease(held, () => Infinity);
+    return this.resumed(machine.heldOf(readToken(token), policy && this.checked(policy)));
   }
 
   /**
@@ -186,29 +123,16 @@ export class Idempotency {
     throw refusal("in-progress");
   }
 
-  private lease(held: machine.Held, asked: Stopwatch): Lease {
-    return new Lease(held, asked, (held, verb) => this.ask(verb, machine.say(held, verb), held));
-  }
-
-  /** Drives a call, in sight of whoever watches. */
-  private ask<D>(asked: Asked, call: machine.Machine<D>, held?: machine.Held): D | Promise<D> {
-    if (!this.watch) return drive(this.store, call);
-    return this.watch(asked, held ?? checkedName(call.slot), () => drive(this.store, call));
+  /** In sight of whoever watches.
+   *  @internal */
+  protected override ask<D>(asked: Asked, call: machine.Machine<D>, held?: machine.Held): D | Promise<D> {
+    const drives = () => super.ask(asked, call, held);
+    return this.watch ? this.watch(asked, held ?? checkedName(call.slot), drives) : drives();
   }
 
   /** @internal */
   policy(options: PolicyOptions = this.options): Policy {
     return machine.policyIn(this.checked(options));
-  }
-
-  private checked(options: PolicyOptions): machine.CheckedPolicy {
-    let policy = this.policies.get(options);
-    if (!policy) {
-      policy = policyOf(options);
-      // Options that are written out at each call are not to pile up.
-      if (this.policies.size < 16) this.policies.set(options, policy);
-    }
-    return policy;
   }
 }
 

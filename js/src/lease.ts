@@ -14,7 +14,8 @@ export class Lease {
 
   /** @internal */
   constructor(
-    private held: Held,
+    /** @internal */
+    public held: Held,
     /** Since before the question that told of the lease.
      *  @internal */
     public asked: Stopwatch,

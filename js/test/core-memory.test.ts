@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
 
 import { canonicalize, fingerprintBytes } from "../src/core/fingerprint.js";
+import { coreIn, type Exported } from "../src/core/exported.js";
 import { initialize } from "../src/core/initialize.js";
 import "../src/core/without-wasm.js";
 
@@ -46,3 +47,20 @@ suite("every answer is that of its question", () => {
     }
   });
 });
+
+test("what a call takes of the memory is there again for the next one", () => {
+  const wasm = readFileSync(new URL("../src/generated/idemp.wasm", import.meta.url));
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(wasm));
+  const exported = instance.exports as unknown as Exported;
+  const core = coreIn(exported);
+  // Objects in objects out of order, strings that are written anew, numbers.
+  const nested = (depth: number): string =>
+    depth === 0 ? '"\\u0041"' : `{"b":${nested(depth - 1)},"a":[1.50,"\\n${"x".repeat(1000)}"]}`;
+  const question = Buffer.from(nested(20));
+  const once = core(CANONICALIZE, question);
+  const grown = exported.memory.buffer.byteLength;
+  for (let round = 0; round < 2000; round++) assert.deepEqual(core(CANONICALIZE, question), once);
+  assert.equal(exported.memory.buffer.byteLength, grown);
+});
+
+const CANONICALIZE = 9;

@@ -2,21 +2,18 @@
 import assert from "node:assert/strict";
 import { nativeCore } from "../src/core/crossing.js";
 import { fastCore } from "../src/core/fast.js";
+import { coreIn } from "../src/core/exported.js";
 import { addonFor } from "../src/core/native.js";
 import { unpacked } from "../src/core/packed.js";
 import { core, useCore, type Core } from "../src/core/registry.js";
 import { instantiated } from "../src/core/wasm.js";
-import * as glue from "../src/generated/glue.js";
 import { packed } from "../src/generated/bytes.js";
 import * as translated from "../src/generated/without-wasm.js";
 
 const CORES: Readonly<Record<string, () => Core>> = {
   inline: () => instantiated(unpacked(packed)),
   server: fastCore,
-  "without-wasm": () => {
-    glue.__wbg_set_wasm(translated);
-    return glue.call;
-  },
+  "without-wasm": () => coreIn(translated),
   native: () => nativeCore(addonFor("this test")),
 };
 

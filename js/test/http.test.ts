@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { CanonicalError } from "../src/core/ask.js";
+import { CanonicalError } from "../src/core/canonical.js";
 import { fromHex, toHex } from "../src/core/bytes.js";
 import * as http from "../src/core/http.js";
 import "../src/core/server.js";

@@ -2,7 +2,7 @@
  *  byte. Runs in Node and, bundled, in a page. */
 import { apply } from "../src/core/apply.js";
 import { NOTHING, fromHex, toHex } from "../src/core/bytes.js";
-import { CanonicalError } from "../src/core/ask.js";
+import { CanonicalError } from "../src/core/canonical.js";
 import { canonicalize, fingerprintBytes, fingerprintJson, type Fingerprint } from "../src/core/fingerprint.js";
 import * as machine from "../src/core/machine.js";
 import { IdempError } from "../src/errors.js";

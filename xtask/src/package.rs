@@ -7,9 +7,13 @@ use crate::steps::{Trouble, or_get};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The two builds: the profile, which is the folder, too, and the flags. No message of a panic names a
-/// file: pages would download the names of this machine's folders.
+/// file: pages would download the names of this machine's folders. The threshold is the one of those
+/// around it that compresses best.
 const BUILDS: [(&str, &str); 2] = [
-    ("wasm", "-Zlocation-detail=none --cfg idemp_small"),
+    (
+        "wasm",
+        "-Zlocation-detail=none --cfg idemp_small -Cllvm-args=-inline-threshold=35",
+    ),
     (
         "wasm-fast",
         "-Zlocation-detail=none -Ctarget-feature=+simd128",
@@ -32,12 +36,12 @@ pub(crate) fn build() -> Result<(), Trouble> {
     for (profile, flags) in BUILDS {
         let build = format!("cargo build -p idemp-wasm --profile {profile}");
         let built = wasm::compile(&build, flags, profile)?;
-        let glued = format!("{}/glued", built.folder);
-        Invocation::new("cargo run --quiet --release -p idemp-wasm-glue")
+        let trapping = format!("{}/trapping.wasm", built.folder);
+        Invocation::new("cargo run --quiet --release -p idemp-wasm-traps")
             .arg(format!("{}/{profile}/idemp_wasm.wasm", built.folder))
-            .arg(&glued)
+            .arg(&trapping)
             .run()?;
-        machine = machine.arg(glued);
+        machine = machine.arg(trapping);
     }
     machine.run()?;
     Invocation::new("node js/build/package.mjs").run()?;

@@ -5,7 +5,7 @@ use super::workspace::{By, Piece, Workspace};
 /// Writes `head`, a few bytes, and the canonical form to `sink`, some thousand bytes at a time.
 pub(super) fn write(input: &[u8], workspace: &mut Workspace, head: &[u8], sink: impl FnMut(&[u8])) {
     let mut buffer = std::mem::take(&mut workspace.out);
-    if BUFFERED && buffer.len() < BUFFER {
+    if buffer.len() < BUFFER {
         buffer.resize(BUFFER, 0);
     }
     let mut writer = Writer {
@@ -23,9 +23,6 @@ pub(super) fn write(input: &[u8], workspace: &mut Workspace, head: &[u8], sink: 
     workspace.out = buffer;
     workspace.written = written;
 }
-
-/// Whether what is written waits. A page, which downloads this, hands each piece on as it is.
-const BUFFERED: bool = !cfg!(idemp_small);
 
 /// The room before what is written is handed on: it fits into the fastest cache.
 const BUFFER: usize = 8 << 10;
@@ -71,9 +68,6 @@ impl<S: FnMut(&[u8])> Writer<'_, S> {
 
     fn members(&mut self, first: usize, len: usize) {
         let pieces = &self.workspace.pieces[first..][..len];
-        if !BUFFERED {
-            return self.members_at_once(pieces);
-        }
         let mut at = self.byte(b'{');
         for piece in pieces {
             let from = piece.start as usize;
@@ -104,19 +98,8 @@ impl<S: FnMut(&[u8])> Writer<'_, S> {
         self.at = at;
     }
 
-    /// What [`Writer::members`] does, without a buffer.
-    fn members_at_once(&mut self, pieces: &[Piece]) {
-        let mut before = b"{";
-        for piece in pieces {
-            self.copy_any(before);
-            self.piece(*piece);
-            before = b",";
-        }
-        self.copy_any(b"}");
-    }
-
     /// Writes one byte and returns the place behind it, leaving it in the buffer.
-    #[cfg_attr(not(idemp_small), inline(always))]
+    #[inline(always)]
     fn byte(&mut self, byte: u8) -> usize {
         if self.at == self.buffer.len() {
             self.flush();
@@ -127,14 +110,14 @@ impl<S: FnMut(&[u8])> Writer<'_, S> {
     }
 
     /// Writes a range of the input or of the rewritten text as it is.
-    #[cfg_attr(not(idemp_small), inline(always))]
+    #[inline(always)]
     fn copy(&mut self, text: &[u8], from: usize, to: usize) {
         let len = to - from;
         let wide = (
             text.get(from..from + STEP),
             self.buffer.get_mut(self.at..self.at + STEP),
         );
-        if let (true, (Some(source), Some(target))) = (len <= STEP && BUFFERED, wide) {
+        if let (true, (Some(source), Some(target))) = (len <= STEP, wide) {
             target.copy_from_slice(source);
             self.at += len;
         } else {
@@ -144,9 +127,9 @@ impl<S: FnMut(&[u8])> Writer<'_, S> {
 
     #[inline(never)]
     fn copy_any(&mut self, text: &[u8]) {
-        if !BUFFERED || self.buffer.len() - self.at < text.len() {
+        if self.buffer.len() - self.at < text.len() {
             self.flush();
-            if !BUFFERED || self.buffer.len() < text.len() {
+            if self.buffer.len() < text.len() {
                 (self.sink)(text);
                 self.written += text.len();
                 return;
@@ -157,9 +140,6 @@ impl<S: FnMut(&[u8])> Writer<'_, S> {
     }
 
     fn flush(&mut self) {
-        if !BUFFERED {
-            return;
-        }
         (self.sink)(&self.buffer[..self.at]);
         self.written += self.at;
         self.at = 0;

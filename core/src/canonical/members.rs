@@ -28,8 +28,7 @@ pub(super) struct Names<'a> {
 }
 
 impl Names<'_> {
-    #[cfg_attr(not(idemp_small), inline(always))]
-    #[cfg_attr(idemp_small, inline(never))]
+    #[inline(always)]
     pub(super) fn compare(self, left: &Member, right: &Member) -> Ordering {
         match left.prefix.cmp(&right.prefix) {
             Ordering::Equal => self.compare_whole(left, right),
@@ -63,7 +62,7 @@ pub(super) fn sort(
     orders: &mut Orders,
     pieces: &mut Vec<Piece>,
 ) -> Result<(), usize> {
-    if members.len() <= FEW && !cfg!(idemp_small) {
+    if members.len() <= FEW {
         let known = orders.place(members);
         if !known.sorts(members, names) && !known.learn(members, names) {
             sort_by_name(members, names);
@@ -161,41 +160,7 @@ impl Known {
 /// Members of one name stay in reading order.
 #[inline(never)]
 fn sort_by_name(members: &mut [Member], names: Names<'_>) {
-    let compare =
-        |l: &Member, r: &Member| names.compare(l, r).then(l.piece.start.cmp(&r.piece.start));
-    if cfg!(idemp_small) {
-        heap_sort(members, |l, r| compare(l, r).is_lt());
-    } else {
-        members.sort_unstable_by(compare);
-    }
-}
-
-/// For pages: the sort of std is a tenth of what they would download.
-fn heap_sort<T>(items: &mut [T], less: impl Fn(&T, &T) -> bool) {
-    let count = items.len();
-    // First the heap grows from its end, then it shrinks by its largest.
-    for round in (0..count + count / 2).rev() {
-        let (mut parent, end) = match round.checked_sub(count) {
-            Some(parent) => (parent, count),
-            None => {
-                items.swap(0, round);
-                (0, round)
-            }
-        };
-        loop {
-            let mut largest = parent;
-            for child in [2 * parent + 1, 2 * parent + 2] {
-                if child < end && less(&items[largest], &items[child]) {
-                    largest = child;
-                }
-            }
-            if largest == parent {
-                break;
-            }
-            items.swap(parent, largest);
-            parent = largest;
-        }
-    }
+    members.sort_unstable_by(|l, r| names.compare(l, r).then(l.piece.start.cmp(&r.piece.start)));
 }
 
 /// The offset of the first member, in reading order, whose name came before. They are sorted.
@@ -205,20 +170,4 @@ fn first_repeated(members: &[Member], names: Names<'_>) -> Option<usize> {
         .filter(|pair| names.compare(&pair[0], &pair[1]).is_eq())
         .map(|pair| pair[1].piece.start as usize);
     repeated.min()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::heap_sort;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_heap_sort_sorts(mut items in proptest::collection::vec(0u8..50, 0..200)) {
-            let mut sorted = items.clone();
-            sorted.sort_unstable();
-            heap_sort(&mut items, |l, r| l < r);
-            prop_assert_eq!(items, sorted);
-        }
-    }
 }

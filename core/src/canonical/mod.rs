@@ -19,6 +19,8 @@ mod order;
 mod parser;
 mod pointer;
 mod scan;
+#[cfg(any(test, idemp_small))]
+mod small;
 mod string;
 mod workspace;
 
@@ -32,6 +34,10 @@ use workspace::Workspace;
 
 /// The deepest nesting of arrays and objects, inclusive: `[]` is one deep.
 pub const MAX_DEPTH: usize = 128;
+
+/// The longest text. Offsets are kept in 32 bits, also those in what is rewritten, and that is at
+/// most 21 bytes for 4 (`1e20`).
+const MAX_BYTES: usize = 1 << 29;
 
 /// How numbers are written.
 ///
@@ -91,6 +97,23 @@ pub fn canonicalize(input: &[u8], mode: NumberMode) -> Result<Cow<'_, [u8]>, Can
 /// Inlined, as is what it calls with `mode`, so that one call with exact numbers brings no floats.
 #[inline(always)]
 pub(crate) fn form(input: &[u8], mode: NumberMode) -> Result<Cow<'_, [u8]>, CanonicalError> {
+    #[cfg(idemp_small)]
+    if mode == NumberMode::Exact {
+        let mut form = Vec::new();
+        small::append(input, &mut form)?;
+        let same = input.trim_ascii();
+        return Ok(if form == same {
+            Cow::Borrowed(same)
+        } else {
+            Cow::Owned(form)
+        });
+    }
+    in_two_passes(input, mode)
+}
+
+/// Reads, noting what the form changes, and then writes, if it changes anything.
+#[inline(always)]
+fn in_two_passes(input: &[u8], mode: NumberMode) -> Result<Cow<'_, [u8]>, CanonicalError> {
     let mut workspace = Workspace::lend();
     parser::read(input, mode, &mut workspace)?;
     if let Some(same) = workspace.unchanged(input) {
@@ -112,6 +135,13 @@ pub(crate) fn canonicalize_into(
     head: &[u8],
     mut sink: impl FnMut(&[u8]),
 ) -> Result<(), CanonicalError> {
+    #[cfg(idemp_small)]
+    if mode == NumberMode::Exact {
+        let mut form = Vec::new();
+        append(input, head, &mut form)?;
+        sink(&form);
+        return Ok(());
+    }
     let mut workspace = Workspace::lend();
     parser::read(input, mode, &mut workspace)?;
     match workspace.unchanged(input) {
@@ -127,7 +157,20 @@ pub(crate) fn canonicalize_into(
 /// Appends `head` and the canonical form, numbers exact. Where there is none, appends nothing.
 ///
 /// Not inlined, and for one kind of sink: a page downloads one of it.
+#[cfg(idemp_small)]
 #[inline(never)]
+pub(crate) fn append(input: &[u8], head: &[u8], out: &mut Vec<u8>) -> Result<(), CanonicalError> {
+    let start = out.len();
+    out.extend_from_slice(head);
+    let read = small::append(input, out);
+    if read.is_err() {
+        out.truncate(start);
+    }
+    read
+}
+
+/// Appends `head` and the canonical form, numbers exact. Where there is none, appends nothing.
+#[cfg(not(idemp_small))]
 pub(crate) fn append(input: &[u8], head: &[u8], out: &mut Vec<u8>) -> Result<(), CanonicalError> {
     canonicalize_into(input, NumberMode::Exact, head, |part| {
         out.extend_from_slice(part)

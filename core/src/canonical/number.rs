@@ -7,16 +7,13 @@
 use super::{CanonicalErrorKind, NumberMode, scan};
 
 /// The largest exponent that is read, either way: that of the number in scientific notation.
-const MAX_EXPONENT: i64 = 1_000_000_000;
+pub(super) const MAX_EXPONENT: i64 = 1_000_000_000;
 
 /// The longest whole part, in digits, that ECMAScript writes without an exponent.
 const MAX_WHOLE: usize = 21;
 
 /// The most significant digits that every double gives back as they were.
 const SAFE_DIGITS: usize = 15;
-
-/// Whether [`read`] tells what is canonical. A page leaves that to [`rewrite`]: it is less code.
-const KNOWN: bool = !cfg!(idemp_small);
 
 /// What stands at a place where a number should.
 pub(super) struct Literal {
@@ -30,7 +27,7 @@ pub(super) struct Literal {
 ///
 /// # Errors
 /// The offset of the byte that does not belong, which is the end of the input where it is cut off.
-#[cfg_attr(not(idemp_small), inline(always))]
+#[inline(always)]
 pub(super) fn read(input: &[u8], start: usize, mode: NumberMode) -> Result<Literal, usize> {
     let negative = input[start] == b'-';
     let whole = start + usize::from(negative);
@@ -64,17 +61,13 @@ pub(super) fn read(input: &[u8], start: usize, mode: NumberMode) -> Result<Liter
             let fits = mode == NumberMode::Exact || digits <= SAFE_DIGITS;
             Ok(Literal {
                 end: part_end,
-                canonical: KNOWN
-                    && input[part_end - 1] != b'0'
-                    && !tiny
-                    && whole_len <= MAX_WHOLE
-                    && fits,
+                canonical: input[part_end - 1] != b'0' && !tiny && whole_len <= MAX_WHOLE && fits,
             })
         }
         Some(b'e' | b'E') => exponent(input, whole_end + 1),
         _ => Ok(Literal {
             end: whole_end,
-            canonical: KNOWN && whole_len <= max_whole && !(negative && zero),
+            canonical: whole_len <= max_whole && !(negative && zero),
         }),
     }
 }
@@ -209,7 +202,6 @@ impl<'a> Decimal<'a> {
 }
 
 /// What lies before a small letter or a sign, in lower or upper case, and what lies behind it.
-#[cfg_attr(idemp_small, inline(never))]
 fn cut(text: &[u8], letter: u8) -> (&[u8], &[u8]) {
     match text.iter().position(|byte| byte | 0x20 == letter) {
         Some(at) => (&text[..at], &text[at + 1..]),
@@ -218,7 +210,6 @@ fn cut(text: &[u8], letter: u8) -> (&[u8], &[u8]) {
 }
 
 /// How many there were.
-#[cfg_attr(idemp_small, inline(never))]
 fn leave_leading_zeros(digits: &mut &[u8]) -> i64 {
     let all = digits.len();
     while let [b'0', rest @ ..] = digits {
@@ -227,7 +218,6 @@ fn leave_leading_zeros(digits: &mut &[u8]) -> i64 {
     (all - digits.len()) as i64
 }
 
-#[cfg_attr(idemp_small, inline(never))]
 fn leave_trailing_zeros(digits: &mut &[u8]) {
     while let [rest @ .., b'0'] = digits {
         *digits = rest;
@@ -282,7 +272,7 @@ fn saturating(digits: &[u8]) -> i64 {
 }
 
 /// Appends a whole number in digits.
-fn decimal(number: u64, text: &mut Vec<u8>) {
+pub(super) fn decimal(number: u64, text: &mut Vec<u8>) {
     if number > 9 {
         decimal(number / 10, text);
     }

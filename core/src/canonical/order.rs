@@ -10,11 +10,8 @@ use super::scan;
 
 /// The first eight bytes of a name as a number that compares as the names do, padded with zeros.
 /// Names with the same prefix are told apart by [`compare`].
-#[cfg_attr(not(idemp_small), inline(never))]
+#[inline(never)]
 pub(super) fn prefix(name: &[u8]) -> u64 {
-    if cfg!(idemp_small) {
-        return 0; // less to download: `compare` tells all names apart
-    }
     match name.first_chunk::<8>() {
         Some(bytes) => utf16_order(u64::from_be_bytes(*bytes)),
         None => {

@@ -2,13 +2,9 @@
 
 use super::members::{self, DECODED, Member, Names};
 use super::workspace::{By, Edit, Piece, Workspace};
-use super::{CanonicalError, CanonicalErrorKind, MAX_DEPTH, NumberMode};
+use super::{CanonicalError, CanonicalErrorKind, MAX_BYTES, MAX_DEPTH, NumberMode};
 use super::{number, order, scan, string};
 use crate::utf8;
-
-/// The longest text. Offsets are kept in 32 bits, also those in what is rewritten, and that is at
-/// most 21 bytes for 4 (`1e20`).
-const MAX_BYTES: usize = 1 << 29;
 
 /// Reads a whole text. What is to be changed lies in the workspace.
 #[inline(always)]
@@ -88,7 +84,7 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
     }
 
     /// Reads the value at `at`, perhaps behind white space, and returns its end.
-    #[cfg_attr(not(idemp_small), inline(always))]
+    #[inline(always)]
     fn value(&mut self, at: usize, depth: usize) -> Position {
         match self.byte(at) {
             b'"' => self.string(at),
@@ -187,7 +183,7 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
     }
 
     /// Reads the name at `at`, notes the member, and whether it comes behind the one before it.
-    #[cfg_attr(not(idemp_small), inline(always))]
+    #[inline(always)]
     fn name(&mut self, at: usize, ascent: &mut Ascent) -> Position {
         let start = at + 1;
         let first_edit = self.workspace.edit_count();
@@ -251,7 +247,7 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
     }
 
     /// Notes a member, and whether it comes behind the one before it.
-    #[cfg_attr(not(idemp_small), inline(always))]
+    #[inline(always)]
     fn member(&mut self, member: Member, ascent: &mut Ascent) {
         self.workspace.members.push(member);
         if ascent.sorted && member.prefix <= ascent.last {
@@ -302,7 +298,7 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
         Ok(())
     }
 
-    #[cfg_attr(not(idemp_small), inline(always))]
+    #[inline(always)]
     fn string(&mut self, open: usize) -> Position {
         let start = open + 1;
         let close = scan::string_end(self.input, start);
@@ -327,7 +323,7 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
         }
     }
 
-    #[cfg_attr(not(idemp_small), inline(always))]
+    #[inline(always)]
     fn number(&mut self, start: usize) -> Position {
         match number::read(self.input, start, self.mode()) {
             Ok(literal) if literal.canonical => Ok(literal.end),
@@ -357,9 +353,9 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
         }
     }
 
-    #[cfg_attr(not(idemp_small), inline(always))]
+    #[inline(always)]
     fn word(&mut self, at: usize, word: &'static [u8]) -> Position {
-        if !cfg!(idemp_small) && self.input[at..].starts_with(word) {
+        if self.input[at..].starts_with(word) {
             return Ok(at + word.len());
         }
         let same = self.input[at..]
@@ -374,14 +370,14 @@ impl<'a, const EXACT: bool> Parser<'a, EXACT> {
     }
 
     /// The byte at `at`, or 0 at the end: JSON has no use for that byte.
-    #[cfg_attr(not(idemp_small), inline(always))]
+    #[inline(always)]
     fn byte(&self, at: usize) -> u8 {
         self.input.get(at).copied().unwrap_or(0)
     }
 
     /// The first byte at or behind `at` that is no white space, and its place. What lies before it
     /// is left out.
-    #[cfg_attr(not(idemp_small), inline(always))]
+    #[inline(always)]
     fn past_white(&mut self, at: usize) -> (u8, usize) {
         match self.byte(at) {
             b'\0'..=b' ' => {

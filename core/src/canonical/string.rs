@@ -30,8 +30,7 @@ pub(super) fn read(
             }
             Some(b'\\') => {
                 let escape = Escape::read(input, at)?;
-                if canonical && (cfg!(idemp_small) || !escape.is_canonical(&input[at..escape.end]))
-                {
+                if canonical && !escape.is_canonical(&input[at..escape.end]) {
                     canonical = false;
                     text.extend_from_slice(&input[start..at]);
                 }
@@ -85,19 +84,20 @@ pub(super) fn write(char: char, text: &mut Vec<u8>) {
     }
 }
 
-fn push(char: char, text: &mut Vec<u8>) {
+/// Appends a character.
+pub(super) fn push(char: char, text: &mut Vec<u8>) {
     text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 /// An escape sequence, or two that are one character.
-struct Escape {
-    char: char,
-    end: usize,
+pub(super) struct Escape {
+    pub(super) char: char,
+    pub(super) end: usize,
 }
 
 impl Escape {
     /// Reads the escape whose backslash is at `at`, if there is one there.
-    fn read(input: &[u8], at: usize) -> Result<Self, (CanonicalErrorKind, usize)> {
+    pub(super) fn read(input: &[u8], at: usize) -> Result<Self, (CanonicalErrorKind, usize)> {
         if input.get(at) != Some(&b'\\') {
             return Err((Syntax, at));
         }

@@ -40,13 +40,9 @@ pub(super) struct Workspace {
 }
 
 impl Workspace {
-    /// The buffers of this thread, or new ones where they are on loan already. A page gets new ones:
-    /// to keep them would be more to download.
+    /// The buffers of this thread, or new ones where they are on loan already.
     #[inline]
     pub(super) fn lend() -> Lent {
-        if cfg!(idemp_small) {
-            return Lent(Some(Box::default()));
-        }
         let kept = KEPT.try_with(Cell::take).ok().flatten();
         let mut workspace = kept.unwrap_or_default();
         workspace.clear();
@@ -134,7 +130,7 @@ impl Drop for Lent {
         let fits = self
             .0
             .take()
-            .filter(|workspace| !cfg!(idemp_small) && workspace.bytes() <= KEEP_BYTES);
+            .filter(|workspace| workspace.bytes() <= KEEP_BYTES);
         if let Some(workspace) = fits {
             // Where the thread is ending, the buffers end with it.
             let _ = KEPT.try_with(|kept| kept.set(Some(workspace)));

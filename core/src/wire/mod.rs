@@ -65,6 +65,7 @@ use call::Call;
 use codec::{Reader, Writer};
 #[cfg(not(idemp_small))]
 pub use driven::{Answer, Driven, read_swap, swapped};
+#[cfg(not(idemp_small))]
 use sha2::{Digest, Sha256};
 
 use crate::canonical::{self, CanonicalError, CanonicalErrorKind};
@@ -72,6 +73,8 @@ use crate::error::SlotError;
 use crate::fingerprint::Fingerprint;
 use crate::key::{KeyError, SlotKey};
 use crate::policy::{Policy, PolicyError, Usage};
+#[cfg(idemp_small)]
+use crate::sha256::sha256;
 use crate::slot::{self, Defeat};
 
 /// Answers any question: the number of a function, and what that takes. 1 and the answer comes
@@ -267,5 +270,10 @@ fn fingerprint(body: &[u8], json: bool, out: &mut Writer) {
         Fingerprint::preimage_of_bytes(body, &mut preimage);
     }
     out.byte(Fingerprint::VERSION);
+    #[cfg(not(idemp_small))]
     out.bytes(&Sha256::digest(preimage));
+    #[cfg(idemp_small)]
+    for word in sha256(preimage) {
+        out.bytes(&word.to_be_bytes());
+    }
 }

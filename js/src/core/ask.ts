@@ -13,56 +13,31 @@ export const FINGERPRINT_BYTES = 7;
 export const PREIMAGE_JSON = 8;
 export const CANONICALIZE = 9;
 
+/** Makes an error of a refusal that only some questions meet: a page need not load all of them. */
+export type Refusing = (code: number, detail: number) => IdempError | undefined;
+
 /**
  * Asks the core.
  *
  * @throws IdempError where it refuses.
  */
-export function ask(question: number, bytes: Uint8Array): Uint8Array {
-  return answered(core()(question, bytes));
+export function ask(question: number, bytes: Uint8Array, refusing?: Refusing): Uint8Array {
+  return answered(core()(question, bytes), refusing);
 }
 
 /** What the core says. @throws IdempError where it refuses. */
-export function answered(answer: Uint8Array): Uint8Array {
+export function answered(answer: Uint8Array, refusing?: Refusing): Uint8Array {
   if (answer[0] === 1) return answer.subarray(1);
   const from = new In(answer);
   from.byte();
-  throw refused(from.byte(), from.number());
+  const [code, detail] = [from.byte(), from.number()];
+  throw refusing?.(code, detail) ?? refused(code, detail);
 }
 
 function refused(code: number, detail: number): IdempError {
-  if (code >= 64 && code < 80) return new CanonicalError(KINDS[code - 64] ?? "syntax", detail);
   const [name, message] = REFUSALS[code] ?? ["MALFORMED", "what was handed to the core is malformed"];
   return new IdempError(name, message.replace("$", () => SPANS[detail] ?? String(detail)));
 }
-
-/** A text has no canonical form. The message holds nothing of the text. */
-export class CanonicalError extends IdempError {
-  override name = "CanonicalError";
-
-  constructor(
-    readonly kind: CanonicalErrorKind,
-    /** Where, in bytes from the start of the text in UTF-8. */
-    readonly offset: number,
-  ) {
-    super("NOT_CANONICAL", `the text has no canonical form: ${kind} at byte ${offset}`);
-  }
-}
-
-const KINDS = [
-  "syntax",
-  "eof",
-  "trailing",
-  "duplicate",
-  "lone-surrogate",
-  "utf8",
-  "depth",
-  "number-range",
-  "inexact-integer",
-  "too-long",
-] as const;
-
-export type CanonicalErrorKind = (typeof KINDS)[number];
 
 /** The detail of a policy's refusal is the first letter of the span. */
 const SPANS: Record<number, string> = { 114: "retention", 108: "lease", 99: "ceiling", 116: "tombstone" };
@@ -81,9 +56,5 @@ const REFUSALS: Record<number, [string, string]> = {
   21: ["POLICY_INVALID", "a key that is held while active leaves no tombstone"],
   32: ["RECORD_CORRUPT", "the stored record is corrupt; nothing was executed"],
   33: ["RECORD_NEWER", "the stored record has version $, which this build does not read; update it"],
-  80: ["POINTER_INVALID", "a json pointer is empty or starts with a slash"],
-  81: ["POINTER_INVALID", "a tilde in a json pointer is followed by 0 or 1"],
-  82: ["POINTER_INVALID", "the whole body cannot be left out"],
-  83: ["POINTER_INVALID", "a selection names at least one field"],
   34: ["CONTENDED", "the slot kept changing; whether the write happened is unknown, ask again"],
 };

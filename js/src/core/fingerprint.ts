@@ -1,4 +1,5 @@
 import { CANONICALIZE, FINGERPRINT_BYTES, FINGERPRINT_JSON, ask } from "./ask.js";
+import { canonicalError } from "./canonical.js";
 import { NOTHING, encoded, toHex } from "./bytes.js";
 import { core } from "./registry.js";
 
@@ -62,7 +63,7 @@ function fingerprint(body: string | Uint8Array, json: boolean): Fingerprint {
  * @throws CanonicalError with the offset in bytes where the text has none.
  */
 export function canonicalize(text: string | Uint8Array): Uint8Array {
-  return ask(CANONICALIZE, bytes(sound(text)));
+  return ask(CANONICALIZE, bytes(sound(text)), canonicalError);
 }
 
 function bytes(text: string | Uint8Array): Uint8Array {

@@ -1,8 +1,9 @@
 /** The HTTP rules, and all of the fingerprint: what the middleware of servers is made of. Only the core
  *  for servers has them; that of a page refuses. */
 import { IdempError } from "../errors.js";
-import { answered, ask } from "./ask.js";
+import { answered, ask, type Refusing } from "./ask.js";
 import { In, NOTHING, Out, encoded, latin1, latin1Into, toHex } from "./bytes.js";
+import { canonicalError } from "./canonical.js";
 import type { Fingerprint } from "./fingerprint.js";
 import { core } from "./registry.js";
 
@@ -81,7 +82,7 @@ export interface ErrorAnswer {
 
 /** The canonical form in any number mode. @throws CanonicalError */
 export function canonicalizeAs(text: Uint8Array, mode: NumberMode): Uint8Array {
-  return ask(CANONICALIZE_AS, new Out().byte(MODES.indexOf(mode)).raw(text).done());
+  return ask(CANONICALIZE_AS, new Out().byte(MODES.indexOf(mode)).raw(text).done(), refusing);
 }
 
 /**
@@ -103,7 +104,7 @@ export function fingerprintRequest(rules: RequestRules, body: Uint8Array): Finge
     out.byte(pointers !== undefined);
     if (pointers) texts(out, pointers);
   }
-  const told = body.length > LARGE ? ask(FINGERPRINT_REQUEST, out.raw(body).done()) : put(FINGERPRINT_REQUEST, out.raw(body));
+  const told = body.length > LARGE ? ask(FINGERPRINT_REQUEST, out.raw(body).done(), refusing) : put(FINGERPRINT_REQUEST, out.raw(body));
   return (core().desk?.hex(told) ?? toHex(told)) as Fingerprint;
 }
 
@@ -184,7 +185,7 @@ function blank(): Out {
 /** Asks what is written there. */
 function put(question: number, out: Out): Uint8Array {
   const { desk } = core();
-  return desk ? answered(desk.ask(question, out)) : ask(question, out.done());
+  return desk ? answered(desk.ask(question, out), refusing) : ask(question, out.done(), refusing);
 }
 
 /** Behind its length in 32 bits. */
@@ -237,3 +238,15 @@ function rule<T>(question: number, asked: unknown, code: string): T {
   if (answer.error !== undefined) throw new IdempError(code, answer.error);
   return answer.ok as T;
 }
+
+const refusing: Refusing = (code, detail) => {
+  const pointer = POINTERS[code];
+  return pointer === undefined ? canonicalError(code, detail) : new IdempError("POINTER_INVALID", pointer);
+};
+
+const POINTERS: Record<number, string> = {
+  80: "a json pointer is empty or starts with a slash",
+  81: "a tilde in a json pointer is followed by 0 or 1",
+  82: "the whole body cannot be left out",
+  83: "a selection names at least one field",
+};

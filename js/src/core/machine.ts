@@ -206,7 +206,7 @@ export function tokenIn({ token }: Held): LeaseToken {
   const from = new In(token);
   return {
     slot: toHex(from.framed()),
-    fingerprint: from.hex(33),
+    fingerprint: from.hex(FINGERPRINT),
     policy: readPolicy(from),
     owner: from.hex(16),
     rev: from.hex(16),
@@ -230,6 +230,13 @@ export function heldOf(token: LeaseToken, policy?: CheckedPolicy): Held {
     .number(token.lease_until)
     .number(token.seen_at);
   return { token: out.done(), published: null };
+}
+
+/** The same lease under another policy. */
+export function under({ token }: Held, policy: CheckedPolicy): Held {
+  const changed = token.slice();
+  changed.set(policy, 2 + new In(token).framed().length + FINGERPRINT);
+  return { token: changed, published: null };
 }
 
 // What stands for a body: the one in hand, the one in the slot, what was published.
@@ -335,8 +342,10 @@ function readPolicy(from: In): Policy {
   };
 }
 
+/** How long a fingerprint is. */
+const FINGERPRINT = 33;
 /** What of a token follows the name of its slot: fingerprint, policy, owner and revision, the numbers. */
-const BEHIND_SLOT = 33 + 34 + 2 * 16 + 4 + 4 * 8;
+const BEHIND_SLOT = FINGERPRINT + 34 + 2 * 16 + 4 + 4 * 8;
 
 function readHeld(from: In, bodies: Bodies): Held {
   const token = from.framedAnd(BEHIND_SLOT);

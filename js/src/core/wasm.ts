@@ -1,5 +1,5 @@
 import { IdempError } from "../errors.js";
-import * as glue from "../generated/glue.js";
+import { coreIn, type Exported } from "./exported.js";
 import type { Core } from "./registry.js";
 
 /**
@@ -10,7 +10,7 @@ import type { Core } from "./registry.js";
 export function instantiated(bytes: Uint8Array<ArrayBuffer> | WebAssembly.Module): Core {
   try {
     const module = bytes instanceof Uint8Array ? new WebAssembly.Module(bytes) : bytes;
-    glue.__wbg_set_wasm(new WebAssembly.Instance(module).exports);
+    return coreIn(new WebAssembly.Instance(module).exports as unknown as Exported);
   } catch (cause) {
     throw new IdempError(
       "WASM_UNAVAILABLE",
@@ -18,5 +18,4 @@ export function instantiated(bytes: Uint8Array<ArrayBuffer> | WebAssembly.Module
       { cause },
     );
   }
-  return glue.call;
 }

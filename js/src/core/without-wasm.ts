@@ -1,9 +1,6 @@
 /** The core without WebAssembly: the same build, translated to JavaScript. */
-import * as glue from "../generated/glue.js";
 import * as translated from "../generated/without-wasm.js";
+import { coreIn } from "./exported.js";
 import { useCore } from "./registry.js";
 
-useCore(() => {
-  glue.__wbg_set_wasm(translated);
-  return glue.call;
-});
+useCore(() => coreIn(translated));

@@ -1,7 +1,7 @@
 /** Everything of `idemp`, with a core that is yet to be handed over: see {@link initialize}. */
 export { initialize } from "../core/initialize.js";
 export { apply } from "../core/apply.js";
-export { CanonicalError, type CanonicalErrorKind } from "../core/ask.js";
+export { CanonicalError, type CanonicalErrorKind } from "../core/canonical.js";
 export {
   canonicalize,
   fingerprintBytes,

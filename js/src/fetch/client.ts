@@ -3,7 +3,7 @@ import { NOTHING } from "../core/bytes.js";
 import { StoreError } from "../errors.js";
 import { fingerprintOf } from "../core/fingerprint.js";
 import { scopePrefix, type Scope } from "../core/slot-key.js";
-import { Idempotency } from "../idempotency.js";
+import { Deciding } from "../deciding.js";
 import { milliseconds, type Span } from "../span.js";
 import type { Store } from "../store.js";
 import { indexedDbStore } from "../stores/indexeddb.js";
@@ -156,8 +156,8 @@ export interface Client {
 export function createClient(options: ClientOptions): Client {
   const { user, clock = systemClock, onEvent } = options;
   const store = options.store ?? indexedDbStore();
-  // Not through `createIdempotency`: a page need not load what tells its events.
-  const idem = new Idempotency({ store });
+  // Not by `createIdempotency`: a page need not load what it does not use of it.
+  const idem = new Deciding({ store });
   const expiry = milliseconds(options.expiry ?? "24h");
   const { active } = policies(expiry);
   const place: Place = {

@@ -2,7 +2,7 @@ import { NOTHING } from "../core/bytes.js";
 import type { Fingerprint } from "../core/fingerprint.js";
 import type { Scope } from "../core/slot-key.js";
 import type { Decision } from "../decision.js";
-import type { Idempotency } from "../idempotency.js";
+import type { Deciding } from "../deciding.js";
 import type { PolicyOptions } from "../policy.js";
 import type { Lease } from "../lease.js";
 import type { Clock } from "./clock.js";
@@ -16,7 +16,7 @@ import { workFetch, type Work } from "./work.js";
 
 /** Where the work of a client takes place. */
 export interface Place {
-  readonly idem: Idempotency;
+  readonly idem: Deciding;
   readonly wakes: Wakes;
   readonly clock: Clock;
   readonly rules: RetryRules;
@@ -273,7 +273,7 @@ async function carryOut<T>(
   try {
     const outcome = written({ key, at, done: true, data });
     asked = true;
-    await inTurn(() => idem.resume(lease.token, policies(expiry).active).publish(outcome));
+    await inTurn(() => idem.under(lease, policies(expiry).active).publish(outcome));
     tell({ type: "finished" });
   } catch (error) {
     // It is done, and the caller shall have it. Whether it is stored is not known, and a release

@@ -1,24 +1,20 @@
-//! `idemp-wasm-glue INPUT.wasm FOLDER`: runs wasm-bindgen over a build and writes the WebAssembly
-//! and the JavaScript beside it into a folder.
-//!
-//! On the way every function that can only panic becomes a trap, which is what a panic ends in
-//! anyway: nobody would read its message, and the code that formats it is a tenth of the download.
+//! `idemp-wasm-traps INPUT.wasm OUTPUT.wasm`: makes a trap of every function that can only panic,
+//! which is what a panic ends in anyway: nobody would read its message, and the code that formats it
+//! is a tenth of the download. What nothing uses then is left out.
 
 use std::error::Error;
 use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 
 use walrus::{FunctionBuilder, FunctionKind, Module};
-use wasm_bindgen_cli_support::Bindgen;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (Some(input), Some(folder)) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: idemp-wasm-glue INPUT.wasm FOLDER");
+    let (Some(input), Some(output)) = (arguments.next(), arguments.next()) else {
+        eprintln!("usage: idemp-wasm-traps INPUT.wasm OUTPUT.wasm");
         return ExitCode::from(2);
     };
-    match glue(&input, Path::new(&folder)) {
+    match with_traps(&input, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -27,27 +23,28 @@ fn main() -> ExitCode {
     }
 }
 
-fn glue(input: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
+/// What JavaScript uses: see `bindings-wasm` and `js/src/core/exported.ts`.
+const EXPORTS: &[&str] = &["memory", "room", "call", "place"];
+
+fn with_traps(input: &str, output: &str) -> Result<(), Box<dyn Error>> {
     let mut module = Module::from_buffer(&fs::read(input)?)?;
     let trapped = trap_panics(&mut module);
     if trapped == 0 {
         return Err("there is no panic to trap: the build has no name section".into());
     }
+    let others: Vec<_> = module
+        .exports
+        .iter()
+        .filter(|export| !EXPORTS.contains(&export.name.as_str()))
+        .map(walrus::Export::id)
+        .collect();
+    for id in others {
+        module.exports.delete(id);
+    }
     walrus::passes::gc::run(&mut module);
-    // Without the list wasm-bindgen takes the oldest calling convention: no reference types and no
-    // multiple results, which wasm2js could not translate.
+    // It names more than is used, and wasm-opt, which reads it, would use it.
     module.customs.remove_raw("target_features");
-    let mut bindgen = Bindgen::new();
-    bindgen
-        .input_module("idemp", module)
-        .typescript(false)
-        .remove_name_section(true)
-        .remove_producers_section(true)
-        .bundler(true)
-        .map_err(|error| error.to_string())?;
-    bindgen
-        .generate(folder)
-        .map_err(|error| format!("{error:?}"))?;
+    fs::write(output, module.emit_wasm())?;
     Ok(())
 }
 
