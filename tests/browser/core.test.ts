@@ -35,6 +35,8 @@ before(async () => {
     "/without-wasm": page("/without-wasm.js", STRICT),
     "/wasm.js": await script("core-wasm-page"),
     "/without-wasm.js": await script("core-csp-page"),
+    "/server": page("/server.js", ALLOWED),
+    "/server.js": await script("core-server-page"),
     "/vectors.json": (_, response) => response.end(vectors),
   });
   chromium = await launch();
@@ -68,6 +70,11 @@ for (const path of ["/wasm", "/without-wasm"]) {
     assert.equal(got, expected);
   });
 }
+
+test("/server: so do those of what a page does not load", async () => {
+  const tab = await open("/server");
+  assert.deepEqual(await tab.evaluate(() => corePage.vectors()), { fingerprint: 39, rfc8785: 54 });
+});
 
 test("where a page's policy forbids WebAssembly the error names the entry that works", async () => {
   const tab = await open("/wasm-forbidden");
