@@ -15,6 +15,7 @@ import { createIdempotency } from "../src/idempotency.js";
 import type { Lease } from "../src/lease.js";
 import type { Store, Swap } from "../src/store.js";
 import type { MemoryStore } from "../src/stores/memory.js";
+import type { LeaseToken } from "../src/token.js";
 import { nativeMemory } from "../src/stores/native-memory.js";
 import { openedSqlite, sqliteStore, type SqliteStore } from "../src/stores/sqlite.js";
 import { conformance, type Room, type Subject } from "../src/testing/index.js";
@@ -287,4 +288,14 @@ describe("sqliteStore", () => {
     }
     await store.close();
   });
+});
+
+test("a lease under another policy leaves the one that it was made of as it is", async () => {
+  const idem = createIdempotency({ store: nativeMemory(addon, 10), lease: "1m" });
+  const decision = await idem.begin(["user-1"], "key", fingerprintJson("{}"));
+  assert.ok(decision.type === "miss", decision.type);
+  const { lease } = decision;
+  const other = idem.under(lease, { usage: "while-active", retention: "2h" });
+  assert.equal((JSON.parse(other.token) as LeaseToken).policy.usage, "while_active");
+  assert.equal((JSON.parse(lease.token) as LeaseToken).policy.usage, "replay");
 });

@@ -234,7 +234,8 @@ export function heldOf(token: LeaseToken, policy?: CheckedPolicy): Held {
 
 /** The same lease under another policy. */
 export function under({ token }: Held, policy: CheckedPolicy): Held {
-  const changed = token.slice();
+  // `slice` of a buffer of Node would be the same bytes.
+  const changed = new Uint8Array(token);
   changed.set(policy, 2 + new In(token).framed().length + FINGERPRINT);
   return { token: changed, published: null };
 }
