@@ -126,8 +126,8 @@ export class Idempotency extends Deciding {
   /** In sight of whoever watches.
    *  @internal */
   protected override ask<D>(asked: Asked, call: machine.Machine<D>, held?: machine.Held): D | Promise<D> {
-    const drives = () => super.ask(asked, call, held);
-    return this.watch ? this.watch(asked, held ?? checkedName(call.slot), drives) : drives();
+    if (!this.watch) return super.ask(asked, call, held);
+    return this.watch(asked, held ?? checkedName(call.slot), () => super.ask(asked, call, held));
   }
 
   /** @internal */

@@ -92,8 +92,9 @@ export class Lease {
     return this.end({ verb: "forget" });
   }
 
-  /** Read when it is asked for: most leases only end. */
-  private get plain(): LeaseToken {
+  /** Read when it is asked for: most leases only end.
+   *  @internal */
+  get plain(): LeaseToken {
     return (this.read ??= tokenIn(this.held));
   }
 

@@ -1,7 +1,8 @@
 /** The vectors of what only the core for servers has: fingerprints of whole requests, and the forms of
  *  RFC 8785, which take floats. Runs in Node and, bundled, in a page. */
-import { NOTHING, fromHex, toHex } from "../src/core/bytes.js";
+import { toHex } from "../src/core/bytes.js";
 import { canonicalizeAs, fingerprintRequest } from "../src/core/http.js";
+import { bytes, check } from "./vectors.js";
 
 type Json = any; // eslint-disable-line
 
@@ -18,14 +19,14 @@ export function runRequestFingerprints({ cases }: Json): number {
       parts: pairs(parts),
       raw: body === "raw",
     };
-    same(name, fingerprintRequest(asked, bytes(input_hex)), fingerprint);
+    check(name, fingerprintRequest(asked, bytes(input_hex)), fingerprint);
   }
   return cases.length;
 }
 
 /** As {@link runRequestFingerprints}. */
 export function runRfc8785({ cases }: Json): number {
-  for (const { name, input_hex, rfc8785 } of cases) same(name, form(bytes(input_hex)), rfc8785.hex);
+  for (const { name, input_hex, rfc8785 } of cases) check(name, form(bytes(input_hex)), rfc8785.hex);
   return cases.length;
 }
 
@@ -37,9 +38,3 @@ function form(text: Uint8Array): string | undefined {
     return undefined;
   }
 }
-
-function same(name: string, got: unknown, expected: unknown): void {
-  if (got !== expected) throw new Error(`${name}\n     got ${got}\nexpected ${expected}`);
-}
-
-const bytes = (hex: string) => fromHex(hex) ?? NOTHING;

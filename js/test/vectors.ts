@@ -31,7 +31,8 @@ export function runVectors(vectors: Vectors): Record<string, number> {
   };
 }
 
-function check(name: string, got: unknown, expected: unknown): void {
+/** Throws where it differs. */
+export function check(name: string, got: unknown, expected: unknown): void {
   const [left, right] = [canonical(got), canonical(expected)];
   if (left !== right) throw new Error(`${name}\n     got ${left}\nexpected ${right}`);
 }
@@ -185,7 +186,7 @@ function runFingerprints({ cases }: Json): number {
   return alone.length;
 }
 
-const bytes = (hex: string) => fromHex(hex) ?? NOTHING;
+export const bytes = (hex: string) => fromHex(hex) ?? NOTHING;
 
 function slotOf(slot: Json): Slot | undefined {
   if (!slot) return undefined;

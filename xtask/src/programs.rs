@@ -24,6 +24,15 @@ pub(crate) enum Length {
 }
 
 impl Program {
+    #[cfg(test)]
+    pub(crate) fn of(folder: &str, name: Option<&str>) -> Self {
+        Self {
+            folder: folder.to_string(),
+            name: name.map(String::from),
+            path: "pwd".to_string(),
+        }
+    }
+
     /// As `cargo test` runs it: in the folder of its crate, and told of cargo.
     pub(crate) fn run(&self) -> Invocation {
         Invocation::new("")
@@ -106,11 +115,7 @@ mod tests {
 
     #[test]
     fn a_program_is_run_in_the_folder_of_its_crate() {
-        let here = Program {
-            folder: "xtask".to_string(),
-            name: None,
-            path: "pwd".to_string(),
-        };
+        let here = Program::of("xtask", None);
         assert!(here.run().capture().unwrap().ends_with("/xtask\n"));
     }
 }

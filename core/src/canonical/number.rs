@@ -210,7 +210,7 @@ fn cut(text: &[u8], letter: u8) -> (&[u8], &[u8]) {
 }
 
 /// How many there were.
-fn leave_leading_zeros(digits: &mut &[u8]) -> i64 {
+pub(super) fn leave_leading_zeros(digits: &mut &[u8]) -> i64 {
     let all = digits.len();
     while let [b'0', rest @ ..] = digits {
         *digits = rest;
@@ -218,7 +218,7 @@ fn leave_leading_zeros(digits: &mut &[u8]) -> i64 {
     (all - digits.len()) as i64
 }
 
-fn leave_trailing_zeros(digits: &mut &[u8]) {
+pub(super) fn leave_trailing_zeros(digits: &mut &[u8]) {
     while let [rest @ .., b'0'] = digits {
         *digits = rest;
     }
@@ -259,7 +259,7 @@ fn shortest(value: f64) -> String {
 }
 
 /// An exponent, so large where it is beyond all use that no mantissa in memory brings it back.
-fn saturating(digits: &[u8]) -> i64 {
+pub(super) fn saturating(digits: &[u8]) -> i64 {
     const FAR: i64 = 1 << 59;
     let (negative, digits) = match digits {
         [b'-', digits @ ..] => (true, digits),

@@ -197,24 +197,18 @@ impl Reader<'_> {
             self.digits(&mut digits)?;
         }
         if self.skip(b'e') || self.skip(b'E') {
-            let back = self.skip(b'-');
-            if !back {
+            let mut exponent = Vec::new();
+            if self.skip(b'-') {
+                exponent.push(b'-');
+            } else {
                 self.skip(b'+');
             }
-            let mut exponent = Vec::new();
             self.digits(&mut exponent)?;
-            // So large where it is beyond all use that no digits in memory bring it back.
-            let exponent = exponent.iter().fold(0, |value: i64, digit| {
-                (value * 10 + i64::from(digit - b'0')).min(1 << 59)
-            });
-            point += if back { -exponent } else { exponent };
+            point += number::saturating(&exponent);
         }
-        let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
-        point -= zeros as i64;
-        let mut digits = &digits[zeros..];
-        while let [rest @ .., b'0'] = digits {
-            digits = rest;
-        }
+        let mut digits = &digits[..];
+        point -= number::leave_leading_zeros(&mut digits);
+        number::leave_trailing_zeros(&mut digits);
         if digits.is_empty() {
             self.out.push(b'0');
             return Ok(());

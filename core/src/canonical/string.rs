@@ -84,8 +84,7 @@ pub(super) fn write(char: char, text: &mut Vec<u8>) {
     }
 }
 
-/// Appends a character.
-pub(super) fn push(char: char, text: &mut Vec<u8>) {
+fn push(char: char, text: &mut Vec<u8>) {
     text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
 }
 

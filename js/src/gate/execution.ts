@@ -9,6 +9,12 @@ export class Execution {
   /** @internal */
   constructor(private readonly lease: Lease) {}
 
+  /** The slot that it holds.
+   *  @internal */
+  get slot(): string {
+    return this.lease.plain.slot;
+  }
+
   /** Counts from 1; more means that an earlier attempt lapsed or failed, and may have done a part: see
    *  {@link published}. */
   get attempt(): number {

@@ -7,7 +7,6 @@ import { IdempError, StoreError } from "../errors.js";
 import type { Idempotency } from "../idempotency.js";
 import type { Lease } from "../lease.js";
 import type { PolicyOptions } from "../policy.js";
-import type { LeaseToken } from "../token.js";
 import { inProgress, later, other, PLAIN_500, refused, replayed, type Answer, type Asking } from "./answer.js";
 import { Execution } from "./execution.js";
 import { rulesOf, UNAUTHENTICATED, type Awaitable, type GateOptions, type Rules } from "./options.js";
@@ -371,8 +370,8 @@ function isOver(lease: Lease, span: number): boolean {
 }
 
 /** Whether the execution holds this very key. */
-function isUnder({ token }: Execution, scope: Scope, key: string): boolean {
-  return (JSON.parse(token) as LeaseToken).slot === slotKey(scope, key);
+function isUnder({ slot }: Execution, scope: Scope, key: string): boolean {
+  return slot === slotKey(scope, key);
 }
 
 const OVERDUE =

@@ -4,7 +4,6 @@ import { IdempError, StoreError } from "../errors.js";
 import { keptAlive } from "../keep-alive.js";
 import type { Ended, Lease } from "../lease.js";
 import { LONGEST_TIMER } from "../span.js";
-import type { LeaseToken } from "../token.js";
 import { inProgress, replayed, type Answer, type Asking } from "./answer.js";
 import { Execution } from "./execution.js";
 import type { Rules } from "./options.js";
@@ -64,7 +63,7 @@ export class Owner {
    *  @internal */
   beat(): void {
     if (this.#settled || this.#overdue) return;
-    const { granted_at, seen_at, policy } = JSON.parse(this.#lease.token) as LeaseToken;
+    const { granted_at, seen_at, policy } = this.#lease.plain;
     const ceiling = granted_at + policy.ceiling_ms - seen_at - this.#lease.asked();
     // One that was renewed late may overrun it.
     const left = Math.max(ceiling, this.#lease.remaining());

@@ -344,21 +344,24 @@ fn fuzz_all(_: &mut Tally) -> Result<String, Trouble> {
 
 /// Runs tests. A step in which none ran has shown nothing, so it fails.
 fn count(tests: &Invocation, tally: &mut Tally) -> Result<String, Trouble> {
-    count_all(std::slice::from_ref(tests), tally)
+    count_all(&[vec![tests.clone()]], tally)
 }
 
-/// As `count`; all run, though one of them fails.
-fn count_all(tests: &[Invocation], tally: &mut Tally) -> Result<String, Trouble> {
+/// As `count`; something of each group has to run a test, and all run, though one of them fails.
+fn count_all(groups: &[Vec<Invocation>], tally: &mut Tally) -> Result<String, Trouble> {
     let mut ran = 0;
     let mut failures = Vec::new();
-    for tests in tests {
+    for group in groups {
         let mut own = Tally::default();
-        failures.extend(tests.run_tests(&mut own).err());
+        for tests in group {
+            failures.extend(tests.run_tests(&mut own).err());
+        }
+        if own.ran() == 0 {
+            let shown: Vec<String> = group.iter().map(|tests| format!("`{tests}`")).collect();
+            failures.push(format!("{} ran no test", shown.join(", ")));
+        }
         ran += own.ran();
         tally.add(&own);
-    }
-    if ran == 0 {
-        failures.push("no test ran".to_string());
     }
     match ran {
         _ if !failures.is_empty() => Err(Trouble::Failed(failures.join("\n"))),

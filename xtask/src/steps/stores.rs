@@ -41,35 +41,51 @@ pub(super) fn endurance(tally: &mut Tally) -> Result<String, Trouble> {
     let others = programs::built(Length::Nightly)?.iter();
     let others =
         others.filter(|program| ["stores/sqlite", "tests/conformance"].contains(&&*program.folder));
-    tests.extend(others.map(|program| invocation(program, Length::Nightly)));
+    tests.push(
+        others
+            .map(|program| invocation(program, Length::Nightly))
+            .collect(),
+    );
     count_all(&tests, tally)
 }
 
 /// The step that runs a program: what is named after a server, and the store in it, has one of its own.
 fn step_of(program: &Program) -> &'static str {
-    let server = ["postgres", "redis"].into_iter().find(|server| {
-        let named = program.name.as_deref().unwrap_or_default();
-        named.starts_with(server) || program.folder == format!("stores/{server}")
-    });
-    let others = if program.folder == "tests/chaos" {
-        "chaos"
-    } else {
-        "tests"
-    };
-    server.unwrap_or(others)
+    let named = program.name.as_deref().unwrap_or_default();
+    match &*program.folder {
+        _ if named.starts_with("postgres") => "postgres",
+        _ if named.starts_with("redis") => "redis",
+        "stores/postgres" => "postgres",
+        "stores/redis" => "redis",
+        "tests/chaos" => "chaos",
+        // Its tests are there under a cfg of their own.
+        "core" if named == "shuttle" => "shuttle",
+        _ => "tests",
+    }
 }
 
-fn tests_of(step: &str, length: Length, server: Option<Place>) -> Result<Vec<Invocation>, Trouble> {
+/// In groups that each have to run a test: a file of tests is one, and so are all crates together, of
+/// which some have none inside.
+fn tests_of(
+    step: &str,
+    length: Length,
+    server: Option<Place>,
+) -> Result<Vec<Vec<Invocation>>, Trouble> {
     let programs = programs::built(length)?.iter();
     let programs = programs.filter(|program| step_of(program) == step);
-    let tests = programs.map(|program| {
+    let tests = |program: &Program| {
         let tests = invocation(program, length);
         match &server {
             Some((variable, found)) => tests.env(variable, &**found),
             None => tests,
         }
-    });
-    Ok(tests.collect())
+    };
+    let (files, crates): (Vec<&Program>, Vec<_>) = programs.partition(|one| one.name.is_some());
+    let mut groups: Vec<_> = files.into_iter().map(|file| vec![tests(file)]).collect();
+    if !crates.is_empty() {
+        groups.push(crates.into_iter().map(tests).collect());
+    }
+    Ok(groups)
 }
 
 fn invocation(program: &Program, length: Length) -> Invocation {
@@ -90,4 +106,27 @@ fn place(server: &Server) -> Result<Place, Trouble> {
         why,
         remedy: server.get(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace;
+
+    #[test]
+    fn every_program_of_tests_belongs_to_a_step() {
+        let step = |folder: &str, name: &str| step_of(&Program::of(folder, Some(name)));
+        for name in workspace::programs("tests/servers/tests") {
+            assert_ne!(
+                step("tests/servers", &name),
+                "tests",
+                "{name}.rs names no server"
+            );
+        }
+        assert_eq!(step("tests/chaos", "postgres"), "postgres");
+        assert_eq!(step("tests/chaos", "sqlite"), "chaos");
+        assert_eq!(step("stores/redis", "conformance"), "redis");
+        assert_eq!(step("stores/sqlite", "conformance"), "tests");
+        assert_eq!(step("core", "shuttle"), "shuttle");
+    }
 }
