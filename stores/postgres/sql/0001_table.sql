@@ -37,17 +37,18 @@ CREATE POLICY "idempotency_keys_tenant" ON "public"."idempotency_keys"
     USING (tenant = nullif(pg_catalog.current_setting('idemp.tenant', true), ''))
     WITH CHECK (tenant = nullif(pg_catalog.current_setting('idemp.tenant', true), ''));
 -- With `idemp.purge` on it sees what is gone, of every tenant, and can delete that and nothing else.
+-- With `idemp.purge` on it sees what is gone, of every tenant, and can delete that and nothing else.
+-- One call of a function that is not inlined: every statement of a tenant prepares this, too, and
+-- then never comes to it.
+CREATE FUNCTION "public"."idempotency_keys_purges"(in_gone_at bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
+$$
+BEGIN
+    RETURN current_setting('idemp.purge', true) = 'on' AND in_gone_at <= "public"."idempotency_keys_now"();
+END
+$$;
 CREATE POLICY "idempotency_keys_purge" ON "public"."idempotency_keys"
-    USING (pg_catalog.current_setting('idemp.purge', true) = 'on'
-           AND gone_at <= "public"."idempotency_keys_now"())
-    WITH CHECK (false);
-
--- What a question is answered with. won says whether it was put; where not, there_* is what lies
--- there, or null.
-CREATE TYPE "public"."idempotency_keys_answer" AS (
-    now_ms bigint, won boolean, there_rev bytea, there_lease_until bigint, there_gone_at bigint,
-    there_head bytea, there_body bytea
-);
+    USING ("public"."idempotency_keys_purges"(gone_at)) WITH CHECK (false);
 
 -- Compares, then puts: one trip. A question that expects nothing reads first, so that a record that
 -- is there costs no write.
@@ -57,14 +58,22 @@ CREATE TYPE "public"."idempotency_keys_answer" AS (
 --   in_rev      the revision of what is put; null: remove.
 --   in_durable  true: the commit waits for the disk whatever the server's default; false: it does
 --               not wait; null: as the transaction has it.
+--
+-- The answer is one value, since a row of them takes as long as the rest:
+--
+--   8 bytes     it was put; the time, as int8send writes it
+--   9 bytes     it was not, and nothing lies there; the time, and a zero byte
+--   longer      it was not; what array_send writes of time, lease_until, gone_at (each as int8send
+--               writes it), rev, head and body, which lie there
 CREATE FUNCTION "public"."idempotency_keys_swap"(
     in_tenant text, in_key bytea, in_expect bytea, in_rev bytea,
     in_lease_for bigint, in_keep_for bigint, in_head bytea, in_body bytea, in_durable boolean
-) RETURNS "public"."idempotency_keys_answer"
+) RETURNS bytea
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
 $$
 DECLARE
     gone_and_locked boolean;    -- null: not yet
+    came_meanwhile boolean;     -- null: no
     rounds integer;             -- null: none
     setting text;
     now_ms bigint;
@@ -74,30 +83,30 @@ DECLARE
     there_gone_at bigint;
     there_head bytea;
     there_body bytea;
-    nothing bytea;
-    no_time bigint;
 BEGIN
+    -- Each expression is prepared anew in each transaction: the usual ways through come to few.
     setting := set_config('idemp.tenant', in_tenant, true);
     LOOP
         IF in_expect <> '\x00000000000000000000000000000000' THEN
-            IF in_durable THEN
-                IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
-                    setting := set_config('synchronous_commit', 'on', true);
+            IF current_setting('synchronous_commit')
+                <> (CASE WHEN in_durable THEN 'on' WHEN NOT in_durable THEN 'off' END)
+            THEN
+                IF NOT in_durable OR current_setting('synchronous_commit') <> 'remote_apply' THEN
+                    setting := set_config('synchronous_commit',
+                        CASE WHEN in_durable THEN 'on' ELSE 'off' END, true);
                 END IF;
-            ELSIF NOT in_durable THEN
-                setting := set_config('synchronous_commit', 'off', true);
             END IF;
             now_ms := "public"."idempotency_keys_now"();
             -- Where one of these waited for another transaction that failed, it won as of before the wait.
-            IF in_rev IS NULL THEN
-                DELETE FROM "public"."idempotency_keys" k
-                    WHERE k.tenant = in_tenant AND k.key = in_key
-                        AND k.rev = in_expect AND now_ms < k.gone_at;
-            ELSIF in_lease_for = 0 THEN
+            IF in_lease_for = 0 AND in_rev IS NOT NULL THEN
                 -- gone_at never moves back, nor does lease_until, save that this lease is over now.
                 UPDATE "public"."idempotency_keys" k
                     SET rev = in_rev, head = in_head, body = in_body, lease_until = now_ms,
                         gone_at = greatest(k.gone_at, now_ms + in_keep_for)
+                    WHERE k.tenant = in_tenant AND k.key = in_key
+                        AND k.rev = in_expect AND now_ms < k.gone_at;
+            ELSIF in_rev IS NULL THEN
+                DELETE FROM "public"."idempotency_keys" k
                     WHERE k.tenant = in_tenant AND k.key = in_key
                         AND k.rev = in_expect AND now_ms < k.gone_at;
             ELSE
@@ -124,7 +133,7 @@ BEGIN
                 END IF;
             END IF;
             IF FOUND THEN
-                RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+                RETURN int8send(now_ms);
             END IF;
         END IF;
 
@@ -145,25 +154,31 @@ BEGIN
             IF current_setting('transaction_read_only') = 'on' THEN
                 RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction',
                     MESSAGE = 'idempotency keys need a server that can be written';
-            ELSIF there_rev IS NULL OR now_ms >= there_gone_at THEN
-                RETURN (now_ms, false, nothing, no_time, no_time, nothing, nothing);
-            ELSIF in_expect IS NULL OR there_rev <> in_expect
-                OR in_expect = '\x00000000000000000000000000000000' THEN
-                RETURN (now_ms, false, there_rev, there_lease_until, there_gone_at, there_head,
-                        there_body);
             END IF;
-            -- Now it is what was expected: it was put between the two statements.
-        ELSE
-            IF in_durable THEN
-                IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
-                    setting := set_config('synchronous_commit', 'on', true);
+            IF in_expect IS NOT NULL THEN
+                IF there_rev IS NULL OR now_ms >= there_gone_at THEN
+                    RETURN int8send(now_ms) || '\x00';
                 END IF;
-            ELSIF NOT in_durable THEN
-                setting := set_config('synchronous_commit', 'off', true);
+                -- Then it was put between the two statements.
+                came_meanwhile := there_rev = in_expect
+                    AND in_expect <> '\x00000000000000000000000000000000';
+            END IF;
+            IF came_meanwhile IS NOT TRUE THEN
+                RETURN array_send(ARRAY[int8send(now_ms), int8send(there_lease_until),
+                    int8send(there_gone_at), there_rev, there_head, there_body]);
+            END IF;
+        ELSE
+            IF current_setting('synchronous_commit')
+                <> (CASE WHEN in_durable THEN 'on' WHEN NOT in_durable THEN 'off' END)
+            THEN
+                IF NOT in_durable OR current_setting('synchronous_commit') <> 'remote_apply' THEN
+                    setting := set_config('synchronous_commit',
+                        CASE WHEN in_durable THEN 'on' ELSE 'off' END, true);
+                END IF;
             END IF;
             IF there_rev IS NULL THEN
                 IF in_rev IS NULL THEN
-                    RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+                    RETURN int8send(now_ms);
                 END IF;
                 INSERT INTO "public"."idempotency_keys" AS k
                     (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
@@ -171,14 +186,15 @@ BEGIN
                             now_ms + in_keep_for, in_head, in_body)
                     ON CONFLICT DO NOTHING;
                 IF FOUND AND "public"."idempotency_keys_now"() <= now_ms + 5 THEN
-                    RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+                    RETURN int8send(now_ms);
                 ELSIF FOUND THEN
-                    -- As above. purge_after is still early enough.
+                    -- It waited for another transaction that failed. purge_after is still early
+                    -- enough.
                     now_ms := "public"."idempotency_keys_now"();
                     UPDATE "public"."idempotency_keys" k
                         SET lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for
                         WHERE k.tenant = in_tenant AND k.key = in_key;
-                    RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+                    RETURN int8send(now_ms);
                 END IF;
                 -- Somebody else was faster. The next statement sees what this one did not.
             ELSIF gone_and_locked IS NULL THEN
@@ -188,14 +204,14 @@ BEGIN
             ELSIF in_rev IS NULL THEN
                 DELETE FROM "public"."idempotency_keys" k
                     WHERE k.tenant = in_tenant AND k.key = in_key;
-                RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+                RETURN int8send(now_ms);
             ELSE
                 UPDATE "public"."idempotency_keys" k
                     SET rev = in_rev, head = in_head, body = in_body,
                         lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for,
                         purge_after = now_ms + in_keep_for
                     WHERE k.tenant = in_tenant AND k.key = in_key;
-                RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
+                RETURN int8send(now_ms);
             END IF;
         END IF;
         rounds := coalesce(rounds, 0) + 1;
@@ -207,87 +223,90 @@ BEGIN
 END
 $$;
 
--- Puts without looking, which writes nothing where something is there: then it asks as everybody
--- does. For claim.sql, which has looked, and for a transaction of the caller's, where a duplicate is
--- rare. idemp.tenant is set.
-CREATE FUNCTION "public"."idempotency_keys_put"(
-    in_tenant text, in_key bytea, in_rev bytea, in_lease_for bigint, in_keep_for bigint,
-    in_head bytea, in_body bytea, in_durable boolean
-) RETURNS "public"."idempotency_keys_answer"
-LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
-$$
-DECLARE
-    setting text;
-    now_ms bigint;
-    nothing bytea;
-    no_time bigint;
-BEGIN
-    IF in_durable THEN
-        IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
-            setting := set_config('synchronous_commit', 'on', true);
-        END IF;
-    ELSIF NOT in_durable THEN
-        setting := set_config('synchronous_commit', 'off', true);
-    END IF;
-    now_ms := "public"."idempotency_keys_now"();
-    INSERT INTO "public"."idempotency_keys" AS k
-        (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
-        VALUES (in_tenant, in_key, in_rev, now_ms + in_lease_for, now_ms + in_keep_for,
-                now_ms + in_keep_for, in_head, in_body)
-        ON CONFLICT DO NOTHING;
-    IF FOUND AND "public"."idempotency_keys_now"() <= now_ms + 5 THEN
-        RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
-    ELSIF FOUND THEN
-        -- It waited for another transaction that failed. purge_after is still early enough.
-        now_ms := "public"."idempotency_keys_now"();
-        UPDATE "public"."idempotency_keys" k
-            SET lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for
-            WHERE k.tenant = in_tenant AND k.key = in_key;
-        RETURN (now_ms, true, nothing, no_time, no_time, nothing, nothing);
-    END IF;
-    RETURN "public"."idempotency_keys_swap"(in_tenant, in_key, NULL, in_rev,
-        in_lease_for, in_keep_for, in_head, in_body, in_durable);
-END
-$$;
-
 -- The same inside a transaction of the caller's. Where another transaction holds the record it
--- waits for at most in_wait_ms. The settings of the caller's transaction are as they were
+-- waits for at most in_wait. The settings of the caller's transaction are as they were
 -- afterwards, save that its commit waits for the disk: the outcome is part of it.
 --
+-- A duplicate is rare here, so a claim puts without looking, which writes nothing where something is
+-- there; and so does an outcome. Where that comes to nothing, it asks as everybody does.
+--
+--   in_wait     as SHOW lock_timeout writes it, such as 250ms or 1s: where the connection has the
+--               same there is nothing to set.
 --   in_goes_on  true: where the wait was too long the answer is null, nothing was done, and the
 --               caller's transaction can go on; that takes a subtransaction. False: it fails.
 CREATE FUNCTION "public"."idempotency_keys_swap_within"(
     in_tenant text, in_key bytea, in_expect bytea, in_rev bytea,
-    in_lease_for bigint, in_keep_for bigint, in_head bytea, in_body bytea, in_wait_ms bigint,
+    in_lease_for bigint, in_keep_for bigint, in_head bytea, in_body bytea, in_wait text,
     in_goes_on boolean
-) RETURNS "public"."idempotency_keys_answer"
+) RETURNS bytea
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
 $$
 DECLARE
-    callers_tenant text := coalesce(current_setting('idemp.tenant', true), '');
+    callers_tenant text := current_setting('idemp.tenant', true);
     callers_wait text := current_setting('lock_timeout');
-    setting text := set_config('lock_timeout', in_wait_ms::text, true);
-    answer "public"."idempotency_keys_answer";
+    setting text := set_config('idemp.tenant', in_tenant, true);
+    now_ms bigint;
+    answer bytea;
 BEGIN
+    IF callers_wait <> in_wait THEN
+        setting := set_config('lock_timeout', in_wait, true);
+    END IF;
+    IF current_setting('synchronous_commit') <> 'on' THEN
+        IF current_setting('synchronous_commit') <> 'remote_apply' THEN
+            setting := set_config('synchronous_commit', 'on', true);
+        END IF;
+    END IF;
     IF in_goes_on THEN
         BEGIN
             IF in_expect IS NULL AND in_rev IS NOT NULL THEN
-                setting := set_config('idemp.tenant', in_tenant, true);
-                answer := "public"."idempotency_keys_put"(in_tenant, in_key, in_rev,
-                    in_lease_for, in_keep_for, in_head, in_body, true);
-            ELSE
+                now_ms := "public"."idempotency_keys_now"();
+                INSERT INTO "public"."idempotency_keys" AS k
+                    (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
+                    VALUES (in_tenant, in_key, in_rev, now_ms + in_lease_for, now_ms + in_keep_for,
+                            now_ms + in_keep_for, in_head, in_body)
+                    ON CONFLICT DO NOTHING;
+                IF FOUND THEN
+                    IF "public"."idempotency_keys_now"() > now_ms + 5 THEN
+                        -- It waited for another transaction that failed. purge_after is still
+                        -- early enough.
+                        now_ms := "public"."idempotency_keys_now"();
+                        UPDATE "public"."idempotency_keys" k
+                            SET lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for
+                            WHERE k.tenant = in_tenant AND k.key = in_key;
+                    END IF;
+                    answer := int8send(now_ms);
+                END IF;
+            END IF;
+            IF answer IS NULL THEN
                 answer := "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev,
-                    in_lease_for, in_keep_for, in_head, in_body, true);
+                    in_lease_for, in_keep_for, in_head, in_body, NULL);
             END IF;
         EXCEPTION WHEN lock_not_available THEN
             answer := NULL;
         END;
     ELSE
-        answer := "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev,
-            in_lease_for, in_keep_for, in_head, in_body, true);
+        IF in_lease_for = 0 AND in_rev IS NOT NULL
+            AND in_expect <> '\x00000000000000000000000000000000'
+        THEN
+            now_ms := "public"."idempotency_keys_now"();
+            UPDATE "public"."idempotency_keys" k
+                SET rev = in_rev, head = in_head, body = in_body, lease_until = now_ms,
+                    gone_at = greatest(k.gone_at, now_ms + in_keep_for)
+                WHERE k.tenant = in_tenant AND k.key = in_key
+                    AND k.rev = in_expect AND now_ms < k.gone_at;
+            IF FOUND THEN
+                answer := int8send(now_ms);
+            END IF;
+        END IF;
+        IF answer IS NULL THEN
+            answer := "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev,
+                in_lease_for, in_keep_for, in_head, in_body, NULL);
+        END IF;
     END IF;
-    setting := set_config('lock_timeout', callers_wait, true)
-        || set_config('idemp.tenant', callers_tenant, true);
+    setting := set_config('idemp.tenant', coalesce(callers_tenant, ''), true);
+    IF callers_wait <> in_wait THEN
+        setting := set_config('lock_timeout', callers_wait, true);
+    END IF;
     RETURN answer;
 END
 $$;

@@ -32,18 +32,6 @@ const TYPES: [Type; 8] = [
     Type::BYTEA,
 ];
 
-/// The types of the parameters of a claim.
-pub(crate) const CLAIM_TYPES: [Type; 8] = [
-    Type::TEXT,
-    Type::BYTEA,
-    Type::BYTEA,
-    Type::INT8,
-    Type::INT8,
-    Type::BYTEA,
-    Type::BYTEA,
-    Type::BOOL,
-];
-
 /// The types of all nine parameters.
 pub(crate) fn types(ninth: Type) -> [Type; 9] {
     let [a, b, c, d, e, f, g, h] = TYPES;
@@ -87,11 +75,6 @@ impl<'a> Ask<'a> {
         })
     }
 
-    /// Whether it expects nothing and puts something.
-    pub(crate) fn claims(&self) -> bool {
-        self.expect.is_none() && self.rev.is_some()
-    }
-
     /// Whether it replaces what is known by something without a lease, or by nothing.
     pub(crate) fn ends(&self) -> bool {
         self.expect.is_some() && self.lease_for == 0
@@ -115,11 +98,6 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// Without the third, which a claim does not have.
-pub(crate) fn of_a_claim<T: Copy>([a, b, _, d, e, f, g, h, i]: [T; 9]) -> [T; 8] {
-    [a, b, d, e, f, g, h, i]
-}
-
 /// The tenant is the first part of the scope. The key is the rest of the slot's name as it is:
 /// the number of parts, the other parts behind their lengths, and the key.
 fn columns(slot: &idemp::SlotKey) -> (&str, Vec<u8>) {
@@ -137,40 +115,55 @@ fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).map_or(1 << 60, |millis| millis.min(1 << 60))
 }
 
-/// Reads the answer; `None` where another transaction holds the record.
+/// Reads the answer, in one of the three forms that `0001_table.sql` tells; `None` where another
+/// transaction holds the record.
 pub(crate) fn answer(row: &Row) -> Result<Option<Swapped>, StoreError> {
-    let Some(won) = get::<Option<bool>>(row, 1)? else {
+    let answer: Option<&[u8]> = row.try_get(0).map_err(|error| unreadable(&error))?;
+    let Some(answer) = answer else {
         return Ok(None);
     };
-    let now = timestamp(get(row, 0)?);
-    if won {
-        let verdict = Verdict::Won;
-        return Ok(Some(Swapped { now, verdict }));
-    }
-    let there = match get::<Option<&[u8]>>(row, 2)? {
-        None => None,
-        Some(rev) => Some(Slot {
-            rev: Rev::from_bytes(rev.try_into().map_err(|_| not_ours("a revision"))?),
-            lease_until: timestamp(get(row, 3)?),
-            gone_at: timestamp(get(row, 4)?),
-            head: Head::from_bytes(get(row, 5)?).ok_or_else(|| not_ours("a head"))?,
-            body: get::<&[u8]>(row, 6)?.into(),
-        }),
+    let (now, verdict) = match *answer {
+        [ref now @ .., 0] if now.len() == 8 => (timestamp(now)?, Verdict::Lost(None)),
+        ref now if now.len() == 8 => (timestamp(now)?, Verdict::Won),
+        _ => {
+            let [now, lease_until, gone_at, rev, head, body] = elements(answer)?;
+            let there = Slot {
+                rev: Rev::from_bytes(rev.try_into().map_err(|_| not_ours("a revision"))?),
+                lease_until: timestamp(lease_until)?,
+                gone_at: timestamp(gone_at)?,
+                head: Head::from_bytes(head).ok_or_else(|| not_ours("a head"))?,
+                body: body.into(),
+            };
+            (timestamp(now)?, Verdict::Lost(Some(there)))
+        }
     };
-    let verdict = Verdict::Lost(there);
     Ok(Some(Swapped { now, verdict }))
 }
 
-fn get<'r, T: tokio_postgres::types::FromSql<'r>>(
-    row: &'r Row,
-    column: usize,
-) -> Result<T, StoreError> {
-    row.try_get(column).map_err(|error| unreadable(&error))
+/// The elements of an array in the form of the wire: after five numbers of 32 bits each behind its
+/// length.
+fn elements<const N: usize>(array: &[u8]) -> Result<[&[u8]; N], StoreError> {
+    let mut elements = [&[][..]; N];
+    let mut rest = array.get(20..).ok_or_else(|| not_ours("an answer"))?;
+    for element in &mut elements {
+        let (length, behind) = rest
+            .split_first_chunk()
+            .ok_or_else(|| not_ours("an answer"))?;
+        let length = usize::try_from(i32::from_be_bytes(*length));
+        let split = length.ok().and_then(|length| behind.split_at_checked(length));
+        (*element, rest) = split.ok_or_else(|| not_ours("an answer"))?;
+    }
+    match rest {
+        [] => Ok(elements),
+        _ => Err(not_ours("an answer")),
+    }
 }
 
-/// Before 1970 there is nothing.
-fn timestamp(millis: i64) -> Timestamp {
-    Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
+/// As `int8send` writes it. Before 1970 there is nothing.
+fn timestamp(millis: &[u8]) -> Result<Timestamp, StoreError> {
+    let millis = millis.try_into().map_err(|_| not_ours("a time"))?;
+    let millis = i64::from_be_bytes(millis);
+    Ok(Timestamp::from_millis(u64::try_from(millis).unwrap_or(0)))
 }
 
 fn not_ours(what: &str) -> StoreError {

@@ -10,7 +10,7 @@ use idemp::{AsyncStore, StoreError, Swap, Swapped};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
-use crate::ask::{Ask, CLAIM_TYPES, answer, of_a_claim, types};
+use crate::ask::{Ask, answer, types};
 use crate::error::{meaning, without_connection};
 use crate::names::Names;
 use crate::options::{Commit, PostgresOptions};
@@ -18,9 +18,8 @@ use crate::sql;
 
 /// Idempotency keys in a table of PostgreSQL. Cheap to clone: clones share their connections.
 ///
-/// Every question is one statement and one trip; a connection that asks one of the two kinds, a
-/// claim or any other, for the first time takes one more, to prepare it. The server's clock decides. See the crate's page for roles, row level
-/// security and migrations.
+/// Every question is one statement and one trip; a connection's first takes one more, to prepare it.
+/// The server's clock decides. See the crate's page for roles, row level security and migrations.
 #[derive(Clone)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
@@ -29,7 +28,6 @@ pub struct PostgresStore {
 struct Shared {
     pool: Pool,
     names: Names,
-    claim: String,
     swap: String,
     swap_within: String,
     purge: String,
@@ -70,7 +68,6 @@ impl PostgresStore {
         pooled_transactions: bool,
     ) -> Self {
         let shared = Shared {
-            claim: statement(&names, sql::CLAIM),
             swap: statement(&names, sql::SWAP),
             swap_within: statement(&names, sql::SWAP_WITHIN),
             purge: statement(&names, sql::PURGE),
@@ -156,14 +153,7 @@ impl AsyncStore for PostgresStore {
     async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
         let ask = Ask::new(swap)?;
         let parameters = ask.parameters(&self.shared.durable);
-        let shared = &self.shared;
-        let row = if ask.claims() {
-            let parameters = of_a_claim(parameters);
-            self.ask(&shared.claim, &CLAIM_TYPES, &parameters).await?
-        } else {
-            let types = types(Type::BOOL);
-            self.ask(&shared.swap, &types, &parameters).await?
-        };
+        let row = self.ask(&self.shared.swap, &types(Type::BOOL), &parameters).await?;
         answer(&row)?.ok_or(StoreError::Busy)
     }
 }

@@ -1,5 +1,7 @@
 //! [`Within`]: the store inside a transaction of the caller's.
 
+use std::time::Duration;
+
 use idemp::{AsyncStore, StoreError, Swap, Swapped};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -63,7 +65,7 @@ impl<'t> From<&'t tokio_postgres::Transaction<'t>> for Transaction<'t> {
 impl Within<'_> {
     async fn row(&self, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row, tokio_postgres::Error> {
         let statement = self.store.swap_within();
-        let types = [&types(Type::INT8)[..], &[Type::BOOL]].concat();
+        let types = [&types(Type::TEXT)[..], &[Type::BOOL]].concat();
         match self.transaction {
             Transaction::Pooled(transaction) => {
                 let statement = transaction.prepare_typed_cached(statement, &types).await?;
@@ -80,7 +82,7 @@ impl Within<'_> {
 impl AsyncStore for Within<'_> {
     async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
         let ask = Ask::new(swap)?;
-        let wait = i64::try_from(self.store.lock_wait().as_millis()).unwrap_or(i64::MAX);
+        let wait = as_shown(self.store.lock_wait());
         let limit = self.store.timeout() + self.store.lock_wait();
         // Whoever ends its own work holds the record, or has lost it: no need for a subtransaction.
         let goes_on = !ask.ends();
@@ -89,5 +91,16 @@ impl AsyncStore for Within<'_> {
         let row = within_time(limit, self.row(&parameters)).await;
         let row = row.ok_or(StoreError::Timeout)?;
         answer(&row.map_err(|error| meaning(&error))?)?.ok_or(StoreError::Busy)
+    }
+}
+
+/// As the server shows a time of whole milliseconds: in the largest unit that it is a whole number
+/// of.
+fn as_shown(time: Duration) -> String {
+    let millis = time.as_millis();
+    let units = [(3_600_000, "h"), (60_000, "min"), (1000, "s")];
+    match units.iter().find(|(unit, _)| millis % unit == 0) {
+        Some((unit, name)) => format!("{}{name}", millis / unit),
+        None => format!("{millis}ms"),
     }
 }

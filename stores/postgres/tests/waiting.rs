@@ -298,7 +298,6 @@ async fn an_answer_that_does_not_come_is_a_timeout_and_its_connection_is_not_use
         .unwrap();
     assert_eq!(read(&store, slot("k")).await, None);
     // Prepared: what is held or cut is the question itself.
-    ask(&store, slot("warm"), Expect::Vacant, put(fresh(), b"")).await;
     proxy.hold();
     let swap = Swap {
         slot: slot("k"),
@@ -325,7 +324,6 @@ async fn a_broken_connection_is_unavailable_and_the_next_question_has_a_new_one(
     let store = store.open().unwrap();
     assert_eq!(read(&store, slot("k")).await, None);
     // Prepared: what is held or cut is the question itself.
-    ask(&store, slot("warm"), Expect::Vacant, put(fresh(), b"")).await;
     proxy.cut_after(0);
     let swap = Swap {
         slot: slot("k"),

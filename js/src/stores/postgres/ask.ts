@@ -23,19 +23,9 @@ export function parameters({ slot, expect, put }: Swap): Parameter[] {
   return [tenant, key, expected, bytes(rev), millis(leaseFor), millis(keepFor), head, body];
 }
 
-/** Whether it expects nothing and puts something. */
-export function claims({ expect, put }: Swap): boolean {
-  return expect === "vacant" && put !== "remove";
-}
-
 /** Whether it replaces what is known by something without a lease, or by nothing. */
 export function ends({ expect, put }: Swap): boolean {
   return expect !== "vacant" && (put === "remove" || put.leaseFor === 0);
-}
-
-/** Without the third, which a claim does not have. */
-export function ofAClaim([tenant, key, , ...others]: Parameter[]): Parameter[] {
-  return [tenant as Parameter, key as Parameter, ...others];
 }
 
 /** The tenant is the first part of the scope. The key is the rest of the slot's name as it is: the
@@ -56,26 +46,46 @@ function millis(span: number): string {
   return String(BigInt(Math.min(span, 2 ** 60)));
 }
 
-/** Reads the answer; `undefined` where another transaction holds the record. */
+/** Reads the answer, in one of the three forms that `0001_table.sql` tells; `undefined` where another
+ *  transaction holds the record. A setting of the statement's own may stand before it. */
 export function answer(row: readonly Value[]): Swapped | undefined {
-  if (row.length !== 7) throw corrupt("the answer has not the columns that were asked for");
-  const [now, won, rev, leaseUntil, goneAt, head, body] = row as [Value, Value, Value, Value, Value, Value, Value];
-  if (won === null) return undefined;
-  if (boolean(won)) return { now: time(now), won: true };
-  if (rev === null) return { now: time(now), won: false, slot: undefined };
-  const slot = { rev: hex(rev), leaseUntil: time(leaseUntil), goneAt: time(goneAt), head: bytea(head), body: bytea(body) };
-  if (slot.rev.length !== 32) throw corrupt("a revision in the table has a length that none has");
+  const value = row.at(-1);
+  if (value === undefined) throw corrupt("the answer has not the column that was asked for");
+  if (value === null) return undefined;
+  const said = bytea(value);
+  if (said.length === 8) return { now: time(said), won: true };
+  if (said.length === 9 && said[8] === 0) return { now: time(said.subarray(0, 8)), won: false, slot: undefined };
+  const [now, leaseUntil, goneAt, rev, head, body] = elements(said);
+  if (rev.length !== 16) throw corrupt("a revision in the table has a length that none has");
+  const slot = { rev: Buffer.from(rev).toString("hex"), leaseUntil: time(leaseUntil), goneAt: time(goneAt), head, body };
   return { now: time(now), won: false, slot };
 }
 
-function boolean(value: Value): boolean {
-  if (value === "t" || value === "f") return value === "t";
-  throw unreadable();
+type Elements = [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+
+/** The six elements of an array in the form of the wire: after five numbers of 32 bits each behind its
+ *  length. */
+function elements(array: Uint8Array): Elements {
+  const view = new DataView(array.buffer, array.byteOffset, array.length);
+  const read: Uint8Array[] = [];
+  let at = 20;
+  while (read.length < 6) {
+    if (at + 4 > array.length) throw unreadable();
+    const length = view.getInt32(at);
+    at += 4;
+    if (length < 0 || at + length > array.length) throw unreadable();
+    read.push(array.slice(at, (at += length)));
+  }
+  if (at !== array.length) throw unreadable();
+  return read as Elements;
 }
 
-/** Before 1970 there is nothing. */
-function time(value: Value): number {
-  return Math.max(0, whole(value));
+/** As `int8send` writes it. Before 1970 there is nothing. */
+function time(value: Uint8Array): number {
+  if (value.length !== 8) throw unreadable();
+  const millis = Number(new DataView(value.buffer, value.byteOffset, 8).getBigInt64(0));
+  if (!Number.isSafeInteger(millis)) throw unreadable();
+  return Math.max(0, millis);
 }
 
 /** A number of 64 bits, as far as JavaScript counts. */
@@ -85,17 +95,11 @@ export function whole(value: Value | undefined): number {
   throw unreadable();
 }
 
-function hex(value: Value): string {
-  if (value === null) throw unreadable();
-  // In the old form no backslash stands alone.
+function bytea(value: string): Uint8Array {
+  // In the old form no backslash stands before a letter.
   if (!value.startsWith("\\x")) throw unusable("the server writes bytea in its old form; set bytea_output to hex");
-  return value.slice(2);
-}
-
-function bytea(value: Value): Uint8Array {
-  const text = hex(value);
-  const read = bytes(text);
-  if (2 * read.length !== text.length) throw unreadable();
+  const read = bytes(value.slice(2));
+  if (2 * read.length !== value.length - 2) throw unreadable();
   return read;
 }
 
