@@ -17,7 +17,7 @@ write("redis", { REPLACE: script(replace), CLAIM: script(claim) }, "{ readonly t
 
 const migrations = readdirSync(new URL("postgres/sql", crates)).filter((name) => /^\d{4}_/.test(name)).sort();
 const sql = Object.fromEntries(
-  ["swap", "swap_within", "purge"].map((name) => [name.toUpperCase(), statement(text(`postgres/sql/${name}.sql`))]),
+  ["claim", "swap", "swap_within", "purge"].map((name) => [name.toUpperCase(), statement(text(`postgres/sql/${name}.sql`))]),
 );
 write("postgres", sql, "string");
 write("migrations", { MIGRATIONS: migrations.map((name) => text(`postgres/sql/${name}`)) }, "readonly string[]");

@@ -223,6 +223,49 @@ BEGIN
 END
 $$;
 
+-- Puts without looking, which writes nothing where something is there: then it asks as everybody
+-- does. For claim.sql, which has looked.
+CREATE FUNCTION "public"."idempotency_keys_put"(
+    in_tenant text, in_key bytea, in_expect bytea, in_rev bytea,
+    in_lease_for bigint, in_keep_for bigint, in_head bytea, in_body bytea, in_durable boolean
+) RETURNS bytea
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
+$$
+DECLARE
+    setting text := set_config('idemp.tenant', in_tenant, true);
+    now_ms bigint;
+BEGIN
+    IF in_expect IS NULL AND in_rev IS NOT NULL THEN
+        IF current_setting('synchronous_commit')
+            <> (CASE WHEN in_durable THEN 'on' WHEN NOT in_durable THEN 'off' END)
+        THEN
+            IF NOT in_durable OR current_setting('synchronous_commit') <> 'remote_apply' THEN
+                setting := set_config('synchronous_commit',
+                    CASE WHEN in_durable THEN 'on' ELSE 'off' END, true);
+            END IF;
+        END IF;
+        now_ms := "public"."idempotency_keys_now"();
+        INSERT INTO "public"."idempotency_keys" AS k
+            (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
+            VALUES (in_tenant, in_key, in_rev, now_ms + in_lease_for, now_ms + in_keep_for,
+                    now_ms + in_keep_for, in_head, in_body)
+            ON CONFLICT DO NOTHING;
+        IF FOUND THEN
+            IF "public"."idempotency_keys_now"() > now_ms + 5 THEN
+                -- It waited for another transaction that failed. purge_after is still early enough.
+                now_ms := "public"."idempotency_keys_now"();
+                UPDATE "public"."idempotency_keys" k
+                    SET lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for
+                    WHERE k.tenant = in_tenant AND k.key = in_key;
+            END IF;
+            RETURN int8send(now_ms);
+        END IF;
+    END IF;
+    RETURN "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev,
+        in_lease_for, in_keep_for, in_head, in_body, in_durable);
+END
+$$;
+
 -- The same inside a transaction of the caller's. Where another transaction holds the record it
 -- waits for at most in_wait. The settings of the caller's transaction are as they were
 -- afterwards, save that its commit waits for the disk: the outcome is part of it.

@@ -75,6 +75,11 @@ impl<'a> Ask<'a> {
         })
     }
 
+    /// Whether it expects nothing and puts something.
+    pub(crate) fn claims(&self) -> bool {
+        self.expect.is_none() && self.rev.is_some()
+    }
+
     /// Whether it replaces what is known by something without a lease, or by nothing.
     pub(crate) fn ends(&self) -> bool {
         self.expect.is_some() && self.lease_for == 0
@@ -150,7 +155,9 @@ fn elements<const N: usize>(array: &[u8]) -> Result<[&[u8]; N], StoreError> {
             .split_first_chunk()
             .ok_or_else(|| not_ours("an answer"))?;
         let length = usize::try_from(i32::from_be_bytes(*length));
-        let split = length.ok().and_then(|length| behind.split_at_checked(length));
+        let split = length
+            .ok()
+            .and_then(|length| behind.split_at_checked(length));
         (*element, rest) = split.ok_or_else(|| not_ours("an answer"))?;
     }
     match rest {

@@ -33,6 +33,9 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
 /// One question to the store: parameters and the answer are told in `0001_table.sql`.
 pub const SWAP: &str = include_str!("../sql/swap.sql");
 
+/// One question that expects nothing and puts something. [`SWAP`] gives the same answer, later.
+pub const CLAIM: &str = include_str!("../sql/claim.sql");
+
 /// One question inside the caller's transaction.
 pub const SWAP_WITHIN: &str = include_str!("../sql/swap_within.sql");
 

@@ -18,8 +18,9 @@ use crate::sql;
 
 /// Idempotency keys in a table of PostgreSQL. Cheap to clone: clones share their connections.
 ///
-/// Every question is one statement and one trip; a connection's first takes one more, to prepare it.
-/// The server's clock decides. See the crate's page for roles, row level security and migrations.
+/// Every question is one statement and one trip; a connection that asks one of the two kinds, a
+/// claim or any other, for the first time takes one more, to prepare it. The server's clock decides.
+/// See the crate's page for roles, row level security and migrations.
 #[derive(Clone)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
@@ -28,6 +29,7 @@ pub struct PostgresStore {
 struct Shared {
     pool: Pool,
     names: Names,
+    claim: String,
     swap: String,
     swap_within: String,
     purge: String,
@@ -68,6 +70,7 @@ impl PostgresStore {
         pooled_transactions: bool,
     ) -> Self {
         let shared = Shared {
+            claim: statement(&names, sql::CLAIM),
             swap: statement(&names, sql::SWAP),
             swap_within: statement(&names, sql::SWAP_WITHIN),
             purge: statement(&names, sql::PURGE),
@@ -153,7 +156,11 @@ impl AsyncStore for PostgresStore {
     async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
         let ask = Ask::new(swap)?;
         let parameters = ask.parameters(&self.shared.durable);
-        let row = self.ask(&self.shared.swap, &types(Type::BOOL), &parameters).await?;
+        let statement = match ask.claims() {
+            true => &self.shared.claim,
+            false => &self.shared.swap,
+        };
+        let row = self.ask(statement, &types(Type::BOOL), &parameters).await?;
         answer(&row)?.ok_or(StoreError::Busy)
     }
 }

@@ -94,8 +94,9 @@ async fn a_question_is_one_trip_and_so_is_each_of_a_takeover() {
                 .unwrap(),
         ),
     ] {
-        // The first question of a connection also connects, and prepares.
+        // The first question of a connection also connects, and the first of each kind prepares.
         read(&store, slot("warm")).await;
+        ask(&store, slot("warm"), Expect::Vacant, put(fresh(), b"")).await;
         trips.taken();
         let name = slot(name);
         let (a, b, c) = (fresh(), fresh(), fresh());

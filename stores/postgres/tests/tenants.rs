@@ -302,7 +302,8 @@ async fn a_role_without_grants_is_told_what_it_lacks() {
     );
 }
 
-/// The tenant is set by a statement before the one that looks, so no plan reads a row before it.
+/// What a claim reads before the tenant is set is not seen: then a function looks again. So the plan
+/// decides how long it takes, and never what comes of it.
 #[tokio::test]
 async fn whatever_the_plan_a_claim_finds_the_record_of_its_tenant() {
     const JOINS: [&str; 3] = ["nestloop", "hashjoin", "mergejoin"];

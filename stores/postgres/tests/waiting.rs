@@ -10,7 +10,7 @@ use support::*;
 /// Waits until some connection waits for a lock on behalf of this table's functions.
 async fn somebody_waits(place: &Place) {
     let waits = "SELECT count(*) FROM pg_stat_activity
-                 WHERE wait_event_type = 'Lock' AND query LIKE '%\"KEYS_swap%'";
+                 WHERE wait_event_type = 'Lock' AND query ~ '\"KEYS_(put|swap)'";
     until("somebody waits", async || place.sql(waits) != "0").await;
 }
 
@@ -298,6 +298,7 @@ async fn an_answer_that_does_not_come_is_a_timeout_and_its_connection_is_not_use
         .unwrap();
     assert_eq!(read(&store, slot("k")).await, None);
     // Prepared: what is held or cut is the question itself.
+    ask(&store, slot("warm"), Expect::Vacant, put(fresh(), b"")).await;
     proxy.hold();
     let swap = Swap {
         slot: slot("k"),
@@ -324,6 +325,7 @@ async fn a_broken_connection_is_unavailable_and_the_next_question_has_a_new_one(
     let store = store.open().unwrap();
     assert_eq!(read(&store, slot("k")).await, None);
     // Prepared: what is held or cut is the question itself.
+    ask(&store, slot("warm"), Expect::Vacant, put(fresh(), b"")).await;
     proxy.cut_after(0);
     let swap = Swap {
         slot: slot("k"),

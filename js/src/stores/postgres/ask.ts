@@ -23,6 +23,11 @@ export function parameters({ slot, expect, put }: Swap): Parameter[] {
   return [tenant, key, expected, bytes(rev), millis(leaseFor), millis(keepFor), head, body];
 }
 
+/** Whether it expects nothing and puts something. */
+export function claims({ expect, put }: Swap): boolean {
+  return expect === "vacant" && put !== "remove";
+}
+
 /** Whether it replaces what is known by something without a lease, or by nothing. */
 export function ends({ expect, put }: Swap): boolean {
   return expect !== "vacant" && (put === "remove" || put.leaseFor === 0);

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import type { Call } from "../../core/machine.js";
 import { DRIVE, type Driving } from "../../driver.js";
-import { PURGE, SWAP, SWAP_WITHIN } from "../../generated/postgres.js";
+import { CLAIM, PURGE, SWAP, SWAP_WITHIN } from "../../generated/postgres.js";
 import type { StoreError } from "../../errors.js";
 import type { Store, Swap, Swapped } from "../../store.js";
-import { answer, ends, parameters, whole, type Parameter } from "./ask.js";
+import { answer, claims, ends, parameters, whole, type Parameter } from "./ask.js";
 import type { PostgresClient, PostgresTransaction } from "./client.js";
 import { drive } from "./drive.js";
 import { busy, meaning } from "./fault.js";
@@ -84,6 +84,7 @@ export function postgresStore(client: PostgresClient, options: PostgresStoreOpti
 
 class Table implements PostgresStore, Driving {
   private readonly link: ReturnType<typeof linkTo>;
+  private readonly claim: Statement;
   private readonly swaps: Statement;
   private readonly within: Statement;
 
@@ -93,6 +94,7 @@ class Table implements PostgresStore, Driving {
   ) {
     this.link = linkTo(client);
     const waits = `pg_catalog.set_config('lock_timeout', '${options.lockWait}', true) AS lock_timeout,`;
+    this.claim = statement(CLAIM.replace(FIRST, waits), options);
     this.swaps = statement(SWAP.replace(FIRST, waits), options);
     this.within = statement(SWAP_WITHIN, options);
   }
@@ -100,7 +102,7 @@ class Table implements PostgresStore, Driving {
   async swap(swap: Swap): Promise<Swapped> {
     const values: Parameter[] = [...parameters(swap), this.options.durable];
     try {
-      const swapped = answer(await this.link.one(this.swaps, values, this.options.timeout));
+      const swapped = answer(await this.link.one(claims(swap) ? this.claim : this.swaps, values, this.options.timeout));
       if (swapped) return swapped;
     } catch (error) {
       throw meaning(error);
