@@ -33,12 +33,13 @@ pub(crate) async fn connect(host: &str, port: u16) -> io::Result<Gathering<TcpSt
     }
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     while let Some(attempt) = attempts.join_next().await {
-        match attempt.map_err(io::Error::other).flatten() {
-            Ok(stream) => {
+        match attempt {
+            Ok(Ok(stream)) => {
                 stream.set_nodelay(true)?;
                 return Ok(Gathering::new(stream));
             }
-            Err(error) => last = error,
+            Ok(Err(error)) => last = error,
+            Err(panicked) => last = panicked.into(),
         }
     }
     Err(last)
