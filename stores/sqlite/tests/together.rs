@@ -146,6 +146,8 @@ fn one_that_joins_and_fails_does_not_fail_the_others() {
     let folder = Folder::new();
     let (gate, is_inside, go) = Gate::new();
     let options = SqliteOptions::new().clock(gate.clone()).max_bytes(1 << 18);
+    // It is filled, which is not to wait for the disk each time.
+    let options = options.durability(idemp_sqlite::Durability::Process);
     let store = options.open(folder.path("idemp.db")).unwrap();
     let (own, sick) = (key("own"), key("sick"));
     begin(&store, &own);
