@@ -11,10 +11,13 @@ use crate::row::{self, Collected, Statements};
 
 /// The log's length in pages (of 4 KiB) from which on it is brought into the file: a page that was
 /// written many times meanwhile is then written once.
-const CHECKPOINT_AT: i32 = 4096;
+const CHECKPOINT_AT: i32 = 8192;
+
+/// Where that was not done: after so many more it is tried again.
+const AGAIN_AFTER: i32 = 4096;
 
 /// The length from which on writers wait until that is done.
-const LONG: i32 = 4 * CHECKPOINT_AT;
+const LONG: i32 = CHECKPOINT_AT + 2 * AGAIN_AFTER;
 
 /// After so many new rows the purge looks at some; at more of them, so that it catches up.
 const PURGE_EVERY: u64 = 64;
@@ -207,7 +210,7 @@ impl Writer {
             self.checkpoint_at = CHECKPOINT_AT;
         } else if pages >= self.checkpoint_at {
             // Where a reader of another process holds the log back: not again at each commit.
-            self.checkpoint_at = pages.saturating_add(CHECKPOINT_AT);
+            self.checkpoint_at = pages.saturating_add(AGAIN_AFTER);
             due.checkpoint = true;
             due.restart = pages >= LONG;
         }
