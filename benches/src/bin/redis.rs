@@ -31,8 +31,9 @@ async fn main() {
     let server = Redis::start(&[]);
     println!("{CONNECTIONS} connections to a server of its own, which keeps nothing on disk; an");
     println!(
-        "outcome has 100 bytes. Medians of {ROUNDS} rounds in turn, in operations a second.\n"
+        "outcome has 100 bytes. What is beside the store goes over the driver's connection as it"
     );
+    println!("is. Medians of {ROUNDS} rounds in turn, in operations a second.\n");
     let stores = Stores::connected(&server).await;
     trips(&server, &stores).await;
     let sizes = sizes(&server, &stores).await;

@@ -10,6 +10,7 @@ mod record;
 mod script;
 mod server;
 mod store;
+mod stream;
 
 pub use fault::RedisFault;
 pub use options::RedisBuilder;

@@ -5,13 +5,17 @@ use std::time::Instant;
 
 use idemp::StoreError;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, Pipeline, Value};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, RedisError, Value,
+};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::fault::RedisFault;
 use crate::options::Options;
 use crate::script;
 use crate::server::Server;
+use crate::stream;
 
 /// A connection to the first of `nodes` that is a primary.
 pub(crate) struct Link {
@@ -30,8 +34,19 @@ struct Connected {
 }
 
 struct Known {
+    _driving: Option<Driving>,
     clustered: bool,
     granting: Mutex<Granting>,
+}
+
+/// The task that reads and writes. It ends when nobody holds the connection any more, also where
+/// replies are still due.
+struct Driving(JoinHandle<()>);
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Whether leases may be granted there.
@@ -171,10 +186,22 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connect_within))
             .set_response_timeout(Some(self.options.reply_within()));
-        let client = Client::open(node.clone())?;
-        let mut connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+        let (mut connection, driving) = match node.addr() {
+            ConnectionAddr::Tcp(host, port) => {
+                let stream = stream::connect(host, *port)
+                    .await
+                    .map_err(RedisError::from)?;
+                let settings = node.redis_settings();
+                let (connection, driver) =
+                    MultiplexedConnection::new_with_config(settings, stream, config).await?;
+                (connection, Some(Driving(tokio::spawn(driver))))
+            }
+            _ => {
+                let client = Client::open(node.clone())?;
+                let connection = client.get_multiplexed_async_connection_with_config(&config);
+                (connection.await?, None)
+            }
+        };
         let (mut commands, scripts) = script::load();
         commands.cmd("INFO");
         let replies = connection
@@ -187,6 +214,7 @@ impl Link {
         Ok(Connected {
             connection,
             known: Arc::new(Known {
+                _driving: driving,
                 clustered: server.clustered,
                 granting: Mutex::new(Granting {
                     refused: server.refusal(&self.options),
