@@ -68,8 +68,11 @@ impl<'a> Statements<'a> {
             let reply = apply(&mut slot, swap, clock.now());
             if let Some(slot) = slot {
                 if self.insert(swap, &slot)? == 1 {
-                    let new_row = true;
-                    return Ok(Done { reply, new_row });
+                    return Ok(Done {
+                        reply,
+                        new_row: true,
+                        wrote: true,
+                    });
                 }
             }
         }
@@ -81,7 +84,11 @@ impl<'a> Statements<'a> {
         let find = once(&mut self.find, self.connection, FIND)?;
         let (id, slot, reply) = decide(find, clock.now(), swap)?;
         let new_row = reply.verdict == Verdict::Won && id.is_none() && slot.is_some();
-        let done = Done { reply, new_row };
+        let mut done = Done {
+            reply,
+            new_row,
+            wrote: false,
+        };
         if done.reply.verdict != Verdict::Won {
             return Ok(done);
         }
@@ -91,11 +98,12 @@ impl<'a> Statements<'a> {
             (Some(id), Some(slot)) => self.update(id, &slot)?,
             (None, Some(slot)) => self.insert(swap, &slot)?,
         };
-        match written {
-            1 => Ok(done),
+        done.wrote = written == 1;
+        match done.wrote {
+            true => Ok(done),
             // The row that was found a moment ago, in this transaction, is not there, or one that
             // was not found is: an index lies.
-            _ => Err(Failure::Row("id")),
+            false => Err(Failure::Row("id")),
         }
     }
 
@@ -129,6 +137,8 @@ impl<'a> Statements<'a> {
 pub(crate) struct Done {
     pub(crate) reply: Swapped,
     pub(crate) new_row: bool,
+    /// From then on the transaction has the write lock: its view cannot be older than a write.
+    pub(crate) wrote: bool,
 }
 
 /// Whether [`collect`] would look at anything.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use idemp::{Clock, Swap, Verdict};
+use idemp::{Clock, Swap};
 use rusqlite::{Connection, hooks::Wal};
 
 use crate::error::{Failure, Kind};
@@ -248,11 +248,11 @@ impl Writer {
         LOG_PAGES.set(0);
         self.begin(begin).map_err(Failed::Nothing)?;
         let mut answers = Vec::new();
-        let (mut new_rows, mut wins) = (0, 0);
+        let (mut new_rows, mut wrote) = (0, false);
         let mut statements = Statements::of(&self.connection);
         loop {
-            // Nobody joins a read, which may be for nothing.
-            let locked = wins > 0 || matches!(lock, Lock::AtOnce);
+            // Nobody joins what has only read, since others may have written meanwhile.
+            let locked = wrote || matches!(lock, Lock::AtOnce);
             let Some(swap) = swaps.after(answers.len(), locked) else {
                 break;
             };
@@ -263,7 +263,7 @@ impl Writer {
             match carried_out {
                 Ok(done) => {
                     new_rows += u64::from(done.new_row);
-                    wins += u64::from(done.reply.verdict == Verdict::Won);
+                    wrote |= done.wrote;
                     answers.push(Ok(done.reply));
                 }
                 // Nothing was written for it, and the others do not depend on it.
@@ -274,7 +274,7 @@ impl Writer {
         match row::run(&self.connection, "COMMIT") {
             Ok(()) => {
                 self.new_rows += new_rows;
-                self.groups += u64::from(wins > 0);
+                self.groups += u64::from(wrote);
                 Ok(answers)
             }
             Err(failure) => self.rolled_back(failure).map_err(Failed::Unknown),

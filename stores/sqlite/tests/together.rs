@@ -12,7 +12,7 @@ use std::thread::{Thread, ThreadId};
 use std::time::{Duration, Instant};
 
 use idemp::testing::FakeClock;
-use idemp::{AsyncStore, Clock, Expect, Store, StoreError, Swap, Swapped, Timestamp, Verdict};
+use idemp::{AsyncStore, Clock, Expect, Put, Store, StoreError, Swap, Swapped, Timestamp, Verdict};
 use idemp_sqlite::{QueueFull, SqliteOptions, SqliteStore};
 use support::{Folder, KEEP, LEASE, begin, claim, end, here, key, put, raw};
 
@@ -199,6 +199,48 @@ fn who_joined_one_that_panics_is_told_that_it_is_unknown_and_nothing_was_written
         assert!(here(&store, &swap.slot).is_none());
         begin(&store, &swap.slot);
     }
+}
+
+#[test]
+fn nobody_joins_what_has_not_written_since_its_view_may_be_old() {
+    let folder = Folder::new();
+    let (gate, is_inside, go) = Gate::new();
+    let open = || {
+        let options = SqliteOptions::new().clock(gate.clone());
+        options.open(folder.path("idemp.db")).unwrap()
+    };
+    let (store, other) = (open(), open());
+    let there = key("there");
+    begin(&store, &there);
+    let nothing = |name: &str| Swap {
+        slot: key(name),
+        expect: Expect::Vacant,
+        put: Put::Remove,
+    };
+    let (own, second) = (nothing("own"), nothing("second"));
+    gate.armed.store(true, Ordering::SeqCst);
+    std::thread::scope(|threads| {
+        let leading = threads.spawn(|| Store::swap(&store, &own));
+        is_inside.recv().unwrap();
+        let second = enter(&store, &second);
+        gate.armed.store(true, Ordering::SeqCst);
+        go.send(()).unwrap();
+        is_inside.recv().unwrap();
+        // Another process writes, and what it wrote is what is expected.
+        let was = here(&store, &there).unwrap().rev;
+        let published = put(&there, Expect::Rev(was), LEASE, b"published");
+        let now = rev_of(&published);
+        assert_eq!(
+            Store::swap(&other, &published).unwrap().verdict,
+            Verdict::Won
+        );
+        let ending = put(&there, Expect::Rev(now), Duration::ZERO, b"outcome");
+        let ending = enter(&store, &ending);
+        go.send(()).unwrap();
+        assert_eq!(block_on(ending).unwrap().verdict, Verdict::Won);
+        assert_eq!(block_on(second).unwrap().verdict, Verdict::Won);
+        assert_eq!(leading.join().unwrap().unwrap().verdict, Verdict::Won);
+    });
 }
 
 fn rev_of(swap: &Swap) -> idemp::Rev {
