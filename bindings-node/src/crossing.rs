@@ -17,7 +17,7 @@ use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use idemp::wire::{Answer, Refused};
-use idemp::{Body, StoreError};
+use idemp::{Body, Fingerprint, StoreError};
 use napi::bindgen_prelude::{Uint8Array, Uint8ArraySlice};
 
 /// The bytes before an answer.
@@ -25,6 +25,29 @@ const HEADER: usize = 12;
 
 /// What an answer of `wire` begins with where a function of it panicked.
 const PANICKED: [u8; 10] = [0, 254, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Puts a fingerprint into a place of its own: in hex, and as bytes behind that. Says whether it fits.
+pub(crate) fn seal(made: &Fingerprint, mut place: Uint8ArraySlice<'_>) -> bool {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // SAFETY: as in [`Told::write`].
+    let place = unsafe { place.as_mut() };
+    let Some((hex, bytes)) = place.split_at_mut_checked(66) else {
+        return false;
+    };
+    let Some((version, digest)) = bytes.split_first_mut() else {
+        return false;
+    };
+    if digest.len() != 32 {
+        return false;
+    }
+    *version = made.version();
+    digest.copy_from_slice(made.digest());
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(*byte >> 4)];
+        pair[1] = DIGITS[usize::from(*byte & 15)];
+    }
+    true
+}
 
 /// An answer on its way.
 pub(crate) struct Told {

@@ -12,7 +12,9 @@ mod sqlite;
 
 pub use memory::drive_in_memory;
 
-use idemp::wire;
+use std::panic::catch_unwind;
+
+use idemp::{Fingerprint, wire};
 use napi::bindgen_prelude::{Uint8Array, Uint8ArraySlice};
 use napi_derive::napi;
 
@@ -30,6 +32,23 @@ pub fn call(function: u8, io: Uint8ArraySlice<'_>, length: u32) -> Option<Uint8A
         None => Told::malformed(),
     };
     told.write(io)
+}
+
+/// The fingerprint of a body, which is JSON or not: of the first `length` bytes. `place` gets it in hex,
+/// and its 33 bytes behind that. False says that it failed.
+#[napi(catch_unwind)]
+pub fn fingerprint(json: bool, body: &[u8], length: f64, place: Uint8ArraySlice<'_>) -> bool {
+    let made = catch_unwind(|| {
+        let body = body.get(..length as usize)?;
+        Some(match json {
+            true => Fingerprint::of_json(body),
+            false => Fingerprint::of_bytes(body),
+        })
+    });
+    match made {
+        Ok(Some(made)) => crossing::seal(&made, place),
+        _ => false,
+    }
 }
 
 /// [`wire::call`], where the question lies elsewhere: it is not copied.

@@ -194,8 +194,9 @@ impl<S> IdempotencyLayer<S> {
     }
 
     /// At most `owners` requests with a key are executed at once; a further one is refused with
-    /// 503 and `Retry-After`, and leaves no claim behind. Replays are answered all the same. By
-    /// default there is no bound.
+    /// 503 and `Retry-After`, and leaves no claim behind. Replays are answered all the same. One that
+    /// is still running at the ceiling of its lease does not count any more, since it may never
+    /// answer; give such work a limit of time. By default there is no bound.
     #[must_use]
     pub fn max_owners(mut self, owners: usize) -> Self {
         let owners = owners.min(Semaphore::MAX_PERMITS);
@@ -240,7 +241,8 @@ impl<S> IdempotencyLayer<S> {
 
 impl<S: AsyncStore + 'static> IdempotencyLayer<S> {
     /// Returns when nothing is executed any more, also for clients that are gone: for a graceful
-    /// shutdown, after the server has stopped. The same as [`Idempotency::idle`].
+    /// shutdown, after the server has stopped. It waits for as long as a handler runs: put a limit
+    /// of time around it. The same as [`Idempotency::idle`].
     pub async fn idle(&self) {
         self.rules.idem.idle().await;
     }

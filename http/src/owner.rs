@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{Request, Response, header};
 use idemp::http::{Disposition, Refusal, StoredResponse};
 use idemp::{AsyncLease, AsyncStore};
+use tokio::sync::OwnedSemaphorePermit;
 use tower_service::Service;
 
 use crate::answer::{Answers, panicked};
@@ -24,6 +25,7 @@ pub(crate) async fn execute<S, I, B, R>(
     mut request: Box<Request<Body<B>>>,
     answers: Answers,
     mut lease: AsyncLease<S>,
+    room: Option<OwnedSemaphorePermit>,
 ) -> Result<Response<Body<R>>, I::Error>
 where
     S: AsyncStore + 'static,
@@ -41,7 +43,14 @@ where
             Ok(done) => done,
             Err(Late) => {
                 lease.keep_alive();
-                work.await
+                match within(rules.idem.policy().ceiling(), &mut work).await {
+                    Ok(done) => done,
+                    Err(Late) => {
+                        // It may never answer. Its key stays as it is.
+                        drop(room);
+                        work.await
+                    }
+                }
             }
         }
     };

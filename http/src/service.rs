@@ -156,8 +156,8 @@ impl<S: AsyncStore + 'static, I> Keyed<S, I> {
             }
             Ok(Decision::Miss(lease)) => match rules.admit() {
                 // In a box, since it is large and a replay does without.
-                Ok(_permit) => {
-                    let execution = execute(rules, self.inner, request, answers, lease);
+                Ok(room) => {
+                    let execution = execute(rules, self.inner, request, answers, lease, room);
                     return Box::pin(execution).await;
                 }
                 Err(_) => {

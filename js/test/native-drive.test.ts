@@ -2,11 +2,12 @@
 
 import "../src/core/node.js";
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fingerprintJson } from "../src/core/fingerprint.js";
+import { fingerprintBytes, fingerprintJson } from "../src/core/fingerprint.js";
 import * as machine from "../src/core/machine.js";
 import { addonFor } from "../src/core/native.js";
 import { slotName } from "../src/core/slot-key.js";
@@ -130,3 +131,19 @@ for (const [name, count, open] of [
     for (const place of EVERYWHERE) assert.ok(tally[place], `${place}: ${JSON.stringify(tally)}`);
   });
 }
+
+/** The text of the answer, and of the question, is longer than what they cross in at some of these. */
+test("a body of any length has the fingerprint of its bytes, as a text, too", () => {
+  const sha = (kind: number, body: Uint8Array) =>
+    "01" + createHash("sha256").update("idemp").update(Uint8Array.of(1, kind, 0)).update(body).digest("hex");
+  for (const length of [2, 3, 21_844, 21_845, 21_846, 21_847, 65_535, 65_536, 65_537, 300_000]) {
+    for (const letter of ["a", "é", "€"]) {
+      const text = `"${letter.repeat(length - 2)}"`;
+      const bytes = Buffer.from(text);
+      assert.equal(fingerprintJson(text), sha(1, bytes), `${length} of ${letter}`);
+      assert.equal(fingerprintJson(bytes), sha(1, bytes), `${length} of ${letter}, as bytes`);
+      assert.equal(fingerprintBytes(bytes.subarray(1)), sha(4, bytes.subarray(1)), "not JSON");
+    }
+  }
+  for (const make of [fingerprintBytes, fingerprintJson]) assert.equal(make(new Uint8Array()), sha(5, new Uint8Array()));
+});

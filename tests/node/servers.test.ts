@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { after, before, test } from "node:test";
 import { Redis } from "ioredis";
 import pg from "pg";
@@ -39,4 +41,12 @@ test("a database of one's own is empty", async () => {
   const { rows } = await postgres.query("SELECT count(*)::int AS tables FROM pg_tables WHERE schemaname = 'public'");
   assert.deepEqual(rows, [{ tables: 0 }]);
   await postgres.end();
+});
+
+test("servers whose program was killed are stopped already", { timeout: 60_000 }, async () => {
+  const killed = await startServers("redis");
+  const { program } = killed as unknown as { program: ChildProcess };
+  program.kill("SIGKILL");
+  await once(program, "exit");
+  await killed.stop();
 });

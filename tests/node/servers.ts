@@ -59,7 +59,8 @@ export class Servers {
 
   /** Ends them all. */
   async stop(): Promise<void> {
-    const gone = this.program.exitCode === null ? once(this.program, "exit") : undefined;
+    const { exitCode, signalCode } = this.program;
+    const gone = exitCode === null && signalCode === null ? once(this.program, "exit") : undefined;
     this.program.stdin.end();
     await gone;
   }

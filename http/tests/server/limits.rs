@@ -1,15 +1,19 @@
 //! Limits: of the layer, and of what stands behind it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::IntoResponse;
+use axum::routing::any;
+use idemp::{Lapse, MemoryStore, Policy};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tower::limit::ConcurrencyLimitLayer;
 
-use crate::harness::{Counter, Held, Rig, Server, post};
+use crate::harness::{Counter, Held, PATIENCE, Rig, Server, post};
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_before_and_after_the_key_is_used() {
@@ -110,6 +114,46 @@ async fn too_many_owners_are_shed_and_leave_no_claim() {
         held.go();
     });
     assert_eq!(second.text(), "3");
+}
+
+#[tokio::test]
+async fn a_handler_that_never_answers_gives_its_room_back_at_the_ceiling_of_its_lease() {
+    let policy = Policy::replay(Duration::from_secs(60))
+        .lease(Duration::from_millis(100))
+        .ceiling(Duration::from_millis(300))
+        .on_lapse(Lapse::Fence);
+    let rig = Rig::with(MemoryStore::new(), |builder| {
+        builder.policy(policy.build().unwrap())
+    });
+    let handler = any(async |body: String| {
+        if body == "stuck" {
+            std::future::pending::<()>().await;
+        }
+        StatusCode::CREATED
+    });
+    let server = rig.serve(rig.layer().max_owners(1), handler).await;
+    let stuck = server.begin(post("ada", "stuck", "stuck"));
+    rig.saw("MISS", 1).await;
+
+    let mut shed = 0;
+    let answered = timeout(PATIENCE, async {
+        loop {
+            let answer = server.post("ada", "next", "{}").await;
+            if answer.status == StatusCode::CREATED {
+                return answer;
+            }
+            assert_eq!(answer.code(), "IDEMPOTENCY_OVERLOADED");
+            shed += 1;
+        }
+    });
+    assert!(!answered.await.expect("there is room again").is_replay());
+    assert!(shed > 0);
+    // Nobody knows what came of the other one, which is still at it.
+    let again = || server.post("ada", "stuck", "stuck");
+    while again().await.code() == "IDEMPOTENCY_IN_PROGRESS" {}
+    assert_eq!(again().await.code(), "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    assert!(!stuck.is_finished());
+    stuck.abort();
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 /** How questions cross to the addon, and answers back: see `crossing.rs` there. */
 import { IdempError, StoreError, type StoreErrorCode } from "../errors.js";
 import type { Swap, Swapped } from "../store.js";
-import { FINGERPRINT_BYTES, FINGERPRINT_JSON, answered } from "./ask.js";
+import { answered } from "./ask.js";
 import { In, NOTHING, Out, latin1Into } from "./bytes.js";
 import type { Call } from "./machine.js";
 import type { Addon } from "./native.js";
@@ -10,10 +10,14 @@ import type { Core } from "./registry.js";
 /** The bytes before an answer. */
 const HEADER = 12;
 
+/** Where the addon puts a fingerprint: in hex, and its bytes. Nothing else is written there. */
+const seal = Buffer.alloc(66 + 33);
+const sealed = seal.subarray(66);
+/** The one that lies there. */
+let made = "";
+
 /** What is written for every request is written in the ways that are fastest here. */
 class Sheet extends Out {
-  #fingerprint = "";
-  readonly #bytes = new Uint8Array(33);
 
   /** Most are short and plain. */
   override part(text: string): this {
@@ -25,13 +29,7 @@ class Sheet extends Out {
 
   /** A fingerprint is asked about as soon as it is made. */
   override hex(text: string): this {
-    return text === this.#fingerprint ? this.raw(this.#bytes) : super.hex(text);
-  }
-
-  /** The fingerprint that is at this place. */
-  made(at: number): string {
-    this.#bytes.set(this.bytes.subarray(at, at + 33));
-    return (this.#fingerprint = Answer.last.buffer.toString("hex", at, at + 33));
+    return text === made ? this.raw(sealed) : super.hex(text);
   }
 }
 
@@ -84,19 +82,22 @@ class Answer extends In {
 let last = new Answer(io.bytes);
 
 /** The wire functions of the addon. */
-export function nativeCore({ call, callOn }: Addon): Core {
+export function nativeCore({ call, callOn, fingerprint }: Addon): Core {
   const core: Core = (question, bytes) => {
     const apart = callOn(question, bytes, io.bytes);
     return sound(apart ?? io.bytes.slice(HEADER, HEADER + Answer.last.length));
   };
   core.fingerprint = (body, json) => {
-    const question = json ? FINGERPRINT_JSON : FINGERPRINT_BYTES;
-    if (typeof body !== "string") callOn(question, body, io.bytes);
-    else if (body.length * 3 > io.bytes.length) callOn(question, Buffer.from(body), io.bytes);
-    else call(question, io.bytes, Answer.last.buffer.write(body));
-    // 33 bytes; there is no body that has no fingerprint.
-    if (io.bytes[HEADER] !== 1) throw failed();
-    return io.made(HEADER + 1);
+    let bytes: Uint8Array = io.bytes;
+    let length: number;
+    if (typeof body === "string" && body.length * 3 <= bytes.length) length = Answer.last.buffer.write(body);
+    else {
+      bytes = typeof body === "string" ? Buffer.from(body) : body;
+      length = bytes.length;
+    }
+    made = "";
+    if (!fingerprint(json, bytes, length, seal)) throw failed();
+    return (made = seal.toString("latin1", 0, 66));
   };
   core.desk = {
     out: question,

@@ -28,23 +28,23 @@ export type NumberMode = "exact" | "rfc8785" | "rfc8785-strict";
 
 /** What counts in a request beside its body. */
 export interface RequestRules {
-  readonly numbers?: NumberMode;
+  readonly numbers?: NumberMode | undefined;
   /** A JSON body without a canonical form is an error; otherwise its bytes count. */
-  readonly strict?: boolean;
-  readonly method?: string;
-  readonly path?: string;
+  readonly strict?: boolean | undefined;
+  readonly method?: string | undefined;
+  readonly path?: string | undefined;
   /** Without the question mark. */
-  readonly query?: string;
-  readonly contentType?: string;
-  readonly headers?: readonly Header[];
+  readonly query?: string | undefined;
+  readonly contentType?: string | undefined;
+  readonly headers?: readonly Header[] | undefined;
   /** Anything else that counts, by a name of the application's choice. */
-  readonly parts?: readonly Header[];
+  readonly parts?: readonly Header[] | undefined;
   /** JSON Pointers: only these fields of the body count. */
-  readonly select?: readonly string[];
+  readonly select?: readonly string[] | undefined;
   /** JSON Pointers: these fields do not count. */
-  readonly exclude?: readonly string[];
+  readonly exclude?: readonly string[] | undefined;
   /** The body is not JSON. */
-  readonly raw?: boolean;
+  readonly raw?: boolean | undefined;
 }
 
 /** Differences from the table of `StatusTable`. */

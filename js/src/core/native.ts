@@ -7,6 +7,8 @@ export interface Addon {
   readonly LAYOUT: number;
   call(question: number, io: Uint8Array, length: number): Uint8Array | null;
   callOn(question: number, bytes: Uint8Array, io: Uint8Array): Uint8Array | null;
+  /** Of the first `length` bytes. Into `place`: 66 hex digits, and the 33 bytes. */
+  fingerprint(json: boolean, body: Uint8Array, length: number, place: Uint8Array): boolean;
   /** `store` is the number of a memory store. */
   driveInMemory(store: number, io: Uint8Array, length: number, own?: Uint8Array, known?: Uint8Array): Uint8Array | null;
   readonly Clock: new (now: number) => AddonClock;

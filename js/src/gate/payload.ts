@@ -14,15 +14,20 @@ export interface Target {
 /** Of the method, the path, the query with its parameters sorted by name, the content type and the body:
  *  by its canonical form where the content type says JSON, else by its bytes. */
 export function fingerprintOfRequest(target: Target, body: Uint8Array): Fingerprint {
-  const { method, path, query, contentType } = target;
-  const rules = { method, path, ...(query === undefined ? {} : { query }) };
-  if (contentType === undefined) return fingerprintRequest({ ...rules, raw: true }, body);
-  const raw = !isJson(contentType);
+  const { contentType } = target;
   // What is no text counts by its bytes.
-  const type = /^[\t\x20-\x7e]*$/.test(contentType)
-    ? { contentType }
-    : { headers: [["content-type", contentType] as const] };
-  return fingerprintRequest({ ...rules, ...type, raw }, body);
+  const isText = contentType !== undefined && /^[\t\x20-\x7e]*$/.test(contentType);
+  return fingerprintRequest(
+    {
+      method: target.method,
+      path: target.path,
+      query: target.query,
+      contentType: isText ? contentType : undefined,
+      headers: isText || contentType === undefined ? undefined : [["content-type", contentType]],
+      raw: contentType === undefined || !isJson(contentType),
+    },
+    body,
+  );
 }
 
 /** `application/json`, or a media type with the suffix `+json` (RFC 6839, section 3.1). */
@@ -40,5 +45,6 @@ export function isEventStream(contentType: string): boolean {
 function essence(contentType: string): string {
   const end = contentType.indexOf(";");
   const type = end < 0 ? contentType : contentType.slice(0, end);
+  if (type === "application/json") return type;
   return type.replace(/^[\t\n\f\r ]+|[\t\n\f\r ]+$/g, "").toLowerCase();
 }

@@ -52,7 +52,12 @@ export abstract class Exchange<R> {
       query: question < 0 ? undefined : url.slice(question + 1),
       contentType: this.req.headers["content-type"],
     };
-    const bytes = async () => this.ofKept(await (body ?? this.read()));
+    const bytes = async () => {
+      // What came together with the head is there once the parser of HTTP is done with that: then nothing
+      // has to listen for it.
+      if (body === undefined) await undefined;
+      return this.ofKept(await (body ?? this.read()));
+    };
     this.gate
       .admit(entered.entry, this.request, target, bytes, undefined, this.execution())
       .then((admitted) => this.goOn(admitted))

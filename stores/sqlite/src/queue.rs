@@ -2,7 +2,8 @@
 //!
 //! A caller that finds nobody writing leads: it commits on its own thread and waits for nothing.
 //! Whoever comes meanwhile waits with a [`Ticket`], and the writer's thread then takes all that have
-//! gathered into one transaction. There is no timer: a group is what came during the commit before.
+//! gathered into one transaction. There is no timer: a group is what came during the commit before,
+//! and who comes before its own commit begins still joins it.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -120,8 +121,9 @@ impl Queue {
                 if chores != Chores::default() {
                     return Next::Chores(chores);
                 }
-                let group = self.gather(&mut state.waiting);
-                if !group.0.is_empty() {
+                let mut group = Group::default();
+                group.gather(&mut state.waiting, self.patience);
+                if !group.waiting.is_empty() {
                     return Next::Group(group);
                 }
                 state.leader = Leader::Nobody;
@@ -142,24 +144,9 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    fn gather(&self, waiting: &mut VecDeque<Arc<Ticket>>) -> Group {
-        let mut group = Group(Vec::with_capacity(waiting.len().min(GROUP)));
-        let mut bytes = 0;
-        while group.0.len() < GROUP && bytes < GROUP_BYTES {
-            let Some(ticket) = waiting.pop_front() else {
-                break;
-            };
-            // The group before it waited for another process until its own patience ended.
-            if ticket.asked_at.elapsed() > self.patience {
-                ticket.answer(Err(Failure::Waited));
-                continue;
-            }
-            if let Put::Slot(new) = &ticket.swap.put {
-                bytes += new.body.len();
-            }
-            group.0.push(ticket);
-        }
-        group
+    /// Takes who waits into a group that is not committed yet. For whoever leads.
+    pub(crate) fn join(&self, group: &mut Group) {
+        group.gather(&mut self.lock().waiting, self.patience);
     }
 
     /// Where something is to be done and nobody leads, the thread shall.
@@ -195,24 +182,49 @@ impl Drop for Lead<'_> {
 }
 
 /// What is committed together. Who has no answer when it is dropped is told that it is unknown.
-pub(crate) struct Group(Vec<Arc<Ticket>>);
+#[derive(Default)]
+pub(crate) struct Group {
+    waiting: Vec<Arc<Ticket>>,
+    bytes: usize,
+}
 
 impl Group {
     pub(crate) fn swaps(&self) -> Vec<&Swap> {
-        self.0.iter().map(|ticket| &ticket.swap).collect()
+        self.waiting.iter().map(|ticket| &ticket.swap).collect()
+    }
+
+    pub(crate) fn swap(&self, at: usize) -> Option<&Swap> {
+        self.waiting.get(at).map(|ticket| &ticket.swap)
     }
 
     pub(crate) fn answer(mut self, answers: Vec<Answer>) {
         // All answers lie there before anybody is woken: who wakes up contends for the cores.
-        let laid = std::mem::take(&mut self.0).into_iter().zip(answers);
+        let laid = std::mem::take(&mut self.waiting).into_iter().zip(answers);
         let wakers: Vec<_> = laid.map(|(ticket, answer)| ticket.lay(answer)).collect();
         wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    fn gather(&mut self, waiting: &mut VecDeque<Arc<Ticket>>, patience: Duration) {
+        while self.waiting.len() < GROUP && self.bytes < GROUP_BYTES {
+            let Some(ticket) = waiting.pop_front() else {
+                break;
+            };
+            // The group before it waited for another process until its own patience ended.
+            if ticket.asked_at.elapsed() > patience {
+                ticket.answer(Err(Failure::Waited));
+                continue;
+            }
+            if let Put::Slot(new) = &ticket.swap.put {
+                self.bytes += new.body.len();
+            }
+            self.waiting.push(ticket);
+        }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        for ticket in &self.0 {
+        for ticket in &self.waiting {
             ticket.answer(Err(Failure::Waited));
         }
     }

@@ -1,7 +1,7 @@
 //! Rows and slots, and the one step on them. The decision is [`apply`]'s.
 
 use idemp::{Body, Clock, Expect, Head, Rev, Slot, Swap, Swapped, Timestamp, Verdict, apply};
-use rusqlite::{CachedStatement, Connection, Row, params};
+use rusqlite::{CachedStatement, Connection, Row, Statement, params};
 
 use crate::error::Failure;
 
@@ -32,81 +32,113 @@ pub(crate) fn ask(
     swap: &Swap,
 ) -> Result<Option<Swapped>, Failure> {
     let now = clock.now();
-    let (_, _, reply) = decide(connection, now, swap)?;
+    let (_, _, reply) = decide(&mut *prepared(connection, FIND)?, now, swap)?;
     Ok(Some(reply).filter(|reply| reply.verdict != Verdict::Won))
 }
 
-/// Carries out a swap within a transaction that holds the write lock.
-///
-/// What expects a vacant slot, and was asked for a moment ago, is tried as a new row first: that is
-/// one search instead of two.
-pub(crate) fn carry_out_asked(
-    connection: &Connection,
-    clock: &dyn Clock,
-    swap: &Swap,
-) -> Result<Done, Failure> {
-    if swap.expect == Expect::Vacant {
-        let mut slot = None;
-        let reply = apply(&mut slot, swap, clock.now());
-        if let Some(slot) = slot {
-            if insert(connection, swap, &slot)? == 1 {
-                let new_row = true;
-                return Ok(Done { reply, new_row });
-            }
-        }
-    }
-    carry_out(connection, clock, swap)
+/// The statements of one transaction, which prepares each once, however many swaps are in it.
+pub(crate) struct Statements<'a> {
+    connection: &'a Connection,
+    find: Option<CachedStatement<'a>>,
+    insert: Option<CachedStatement<'a>>,
+    update: Option<CachedStatement<'a>>,
 }
 
-/// Carries out a swap within a transaction, which takes the write lock only where the swap wins.
-pub(crate) fn carry_out(
-    connection: &Connection,
-    clock: &dyn Clock,
-    swap: &Swap,
-) -> Result<Done, Failure> {
-    let (id, slot, reply) = decide(connection, clock.now(), swap)?;
-    let new_row = reply.verdict == Verdict::Won && id.is_none() && slot.is_some();
-    let done = Done { reply, new_row };
-    if done.reply.verdict != Verdict::Won {
-        return Ok(done);
+impl<'a> Statements<'a> {
+    pub(crate) fn of(connection: &'a Connection) -> Self {
+        Self {
+            connection,
+            find: None,
+            insert: None,
+            update: None,
+        }
     }
-    let written = match (id, slot) {
-        (None, None) => return Ok(done),
-        (Some(id), None) => prepared(connection, REMOVE)?.execute([id])?,
-        (Some(id), Some(slot)) => prepared(connection, UPDATE)?.execute(params![
+
+    /// Carries out a swap within a transaction that holds the write lock.
+    ///
+    /// What expects a vacant slot, and was asked for a moment ago, is tried as a new row first:
+    /// that is one search instead of two.
+    pub(crate) fn carry_out_asked(
+        &mut self,
+        clock: &dyn Clock,
+        swap: &Swap,
+    ) -> Result<Done, Failure> {
+        if swap.expect == Expect::Vacant {
+            let mut slot = None;
+            let reply = apply(&mut slot, swap, clock.now());
+            if let Some(slot) = slot {
+                if self.insert(swap, &slot)? == 1 {
+                    return Ok(Done {
+                        reply,
+                        new_row: true,
+                        wrote: true,
+                    });
+                }
+            }
+        }
+        self.carry_out(clock, swap)
+    }
+
+    /// Carries out a swap within a transaction, which takes the write lock only where the swap wins.
+    pub(crate) fn carry_out(&mut self, clock: &dyn Clock, swap: &Swap) -> Result<Done, Failure> {
+        let find = once(&mut self.find, self.connection, FIND)?;
+        let (id, slot, reply) = decide(find, clock.now(), swap)?;
+        let new_row = reply.verdict == Verdict::Won && id.is_none() && slot.is_some();
+        let mut done = Done {
+            reply,
+            new_row,
+            wrote: false,
+        };
+        if done.reply.verdict != Verdict::Won {
+            return Ok(done);
+        }
+        let written = match (id, slot) {
+            (None, None) => return Ok(done),
+            (Some(id), None) => prepared(self.connection, REMOVE)?.execute([id])?,
+            (Some(id), Some(slot)) => self.update(id, &slot)?,
+            (None, Some(slot)) => self.insert(swap, &slot)?,
+        };
+        done.wrote = written == 1;
+        match done.wrote {
+            true => Ok(done),
+            // The row that was found a moment ago, in this transaction, is not there, or one that
+            // was not found is: an index lies.
+            false => Err(Failure::Row("id")),
+        }
+    }
+
+    /// Gives 0 where a row has the key already.
+    fn insert(&mut self, swap: &Swap, slot: &Slot) -> Result<usize, Failure> {
+        let insert = once(&mut self.insert, self.connection, INSERT)?;
+        Ok(insert.execute(params![
+            swap.slot.as_bytes(),
+            stored(slot.lease_until),
+            stored(slot.gone_at),
+            slot.rev.as_bytes(),
+            slot.head.as_bytes(),
+            &slot.body[..],
+        ])?)
+    }
+
+    fn update(&mut self, id: i64, slot: &Slot) -> Result<usize, Failure> {
+        let update = once(&mut self.update, self.connection, UPDATE)?;
+        Ok(update.execute(params![
             id,
             stored(slot.lease_until),
             stored(slot.gone_at),
             slot.rev.as_bytes(),
             slot.head.as_bytes(),
-            &slot.body[..]
-        ])?,
-        (None, Some(slot)) => insert(connection, swap, &slot)?,
-    };
-    match written {
-        1 => Ok(done),
-        // The row that was found a moment ago, in this transaction, is not there, or one that was
-        // not found is: an index lies.
-        _ => Err(Failure::Row("id")),
+            &slot.body[..],
+        ])?)
     }
 }
 
-/// Gives 0 where a row has the key already.
-fn insert(connection: &Connection, swap: &Swap, slot: &Slot) -> Result<usize, Failure> {
-    Ok(prepared(connection, INSERT)?.execute(params![
-        swap.slot.as_bytes(),
-        stored(slot.lease_until),
-        stored(slot.gone_at),
-        slot.rev.as_bytes(),
-        slot.head.as_bytes(),
-        &slot.body[..]
-    ])?)
-}
-
-/// See [`carry_out`].
+/// See [`Statements::carry_out`].
 pub(crate) struct Done {
     pub(crate) reply: Swapped,
     pub(crate) new_row: bool,
+    /// From then on the transaction has the write lock: its view cannot be older than a write.
+    pub(crate) wrote: bool,
 }
 
 /// Whether [`collect`] would look at anything.
@@ -155,8 +187,7 @@ pub(crate) struct Collected {
 type Decided = (Option<i64>, Option<Slot>, Swapped);
 
 /// The row's id where there is a row, what the slot becomes, and the answer.
-fn decide(connection: &Connection, now: Timestamp, swap: &Swap) -> Result<Decided, Failure> {
-    let mut find = prepared(connection, FIND)?;
+fn decide(find: &mut Statement<'_>, now: Timestamp, swap: &Swap) -> Result<Decided, Failure> {
     let mut rows = find.query([swap.slot.as_bytes()])?;
     let row = rows.next()?;
     let mut slot = row.map(slot_without_body).transpose()?;
@@ -195,6 +226,19 @@ fn time(stored: i64, column: &'static str) -> Result<Timestamp, Failure> {
         Ok(_) => Ok(Timestamp::from_millis(u64::MAX)),
         Err(_) => Err(Failure::Row(column)),
     }
+}
+
+/// The statement at its place, where it is prepared if it was not yet.
+fn once<'b, 'a>(
+    place: &'b mut Option<CachedStatement<'a>>,
+    connection: &'a Connection,
+    sql: &str,
+) -> Result<&'b mut Statement<'a>, Failure> {
+    let statement = match place.take() {
+        Some(statement) => statement,
+        None => prepared(connection, sql)?,
+    };
+    Ok(place.insert(statement))
 }
 
 fn prepared<'a>(connection: &'a Connection, sql: &str) -> Result<CachedStatement<'a>, Failure> {

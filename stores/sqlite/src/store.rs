@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use crate::error::{Failure, FileError, Kind};
 use crate::file::File;
 use crate::options::SqliteOptions;
-use crate::queue::{Answer, Awaited, Chores, Next, Queue, Ticket};
+use crate::queue::{Answer, Awaited, Chores, Group, Next, Queue, Ticket};
 use crate::row;
 use crate::writer::{Writer, checkpoint};
 
@@ -209,8 +209,10 @@ impl Shared {
     fn swap(&self, swap: &Swap) -> Answer {
         self.check_process()?;
         if let Some(lead) = self.queue.lead()? {
-            let (answer, due) = self.alone(swap)?;
+            let mut joined = Group::default();
+            let (answer, answers, due) = self.alone(swap, &mut joined)?;
             drop(lead);
+            joined.answer(answers);
             self.see_to(due);
             return answer;
         }
@@ -222,11 +224,15 @@ impl Shared {
     }
 
     /// On the writer's own connection, which has the pages at hand.
-    fn alone(&self, swap: &Swap) -> Result<(Answer, Chores), Failure> {
+    fn alone(
+        &self,
+        swap: &Swap,
+        joined: &mut Group,
+    ) -> Result<(Answer, Vec<Answer>, Chores), Failure> {
         let mut writer = lock(&self.writer);
         let writer = writer.as_mut().ok_or(Failure::Closed)?;
-        let answer = writer.alone(&self.clock, swap);
-        Ok((answer, writer.due()))
+        let (answer, answers) = writer.alone(&self.clock, swap, &self.queue, joined);
+        Ok((answer, answers, writer.due()))
     }
 
     fn ask_or_enter(&self, swap: &Swap) -> Result<Asked, Failure> {
@@ -327,8 +333,8 @@ fn write_next(shared: &Shared, next: Next) {
         return;
     };
     match next {
-        Next::Group(group) => {
-            let answers = writer.commit(&shared.clock, &group.swaps());
+        Next::Group(mut group) => {
+            let answers = writer.group(&shared.clock, &shared.queue, &mut group);
             group.answer(answers);
             shared.see_to(writer.due());
         }

@@ -2,19 +2,22 @@
 
 use std::cell::Cell;
 
-use idemp::{Clock, Swap, Verdict};
+use idemp::{Clock, Swap};
 use rusqlite::{Connection, hooks::Wal};
 
 use crate::error::{Failure, Kind};
-use crate::queue::{Answer, Chores};
-use crate::row::{self, Collected};
+use crate::queue::{Answer, Chores, Group, Queue};
+use crate::row::{self, Collected, Statements};
 
 /// The log's length in pages (of 4 KiB) from which on it is brought into the file: a page that was
 /// written many times meanwhile is then written once.
-const CHECKPOINT_AT: i32 = 4096;
+const CHECKPOINT_AT: i32 = 8192;
+
+/// Where that was not done: after so many more it is tried again.
+const AGAIN_AFTER: i32 = 4096;
 
 /// The length from which on writers wait until that is done.
-const LONG: i32 = 4 * CHECKPOINT_AT;
+const LONG: i32 = CHECKPOINT_AT + 2 * AGAIN_AFTER;
 
 /// After so many new rows the purge looks at some; at more of them, so that it catches up.
 const PURGE_EVERY: u64 = 64;
@@ -25,6 +28,50 @@ pub(crate) struct Writer {
     new_rows: u64,
     checkpoint_at: i32,
     groups: u64,
+}
+
+/// The swaps of a transaction, in their order.
+trait Swaps {
+    /// The one after so many; `locked` where the transaction has the write lock.
+    fn after(&mut self, count: usize, locked: bool) -> Option<&Swap>;
+}
+
+impl Swaps for &[&Swap] {
+    fn after(&mut self, count: usize, _locked: bool) -> Option<&Swap> {
+        self.get(count).copied()
+    }
+}
+
+/// Takes in who comes until there is nobody: their work is done while this transaction's is, and
+/// they share its sync.
+struct Growing<'a> {
+    first: Option<&'a Swap>,
+    group: &'a mut Group,
+    queue: &'a Queue,
+}
+
+impl Growing<'_> {
+    fn all(&self) -> Vec<&Swap> {
+        self.first.into_iter().chain(self.group.swaps()).collect()
+    }
+}
+
+impl Swaps for Growing<'_> {
+    fn after(&mut self, count: usize, locked: bool) -> Option<&Swap> {
+        let at = match (self.first, count) {
+            (Some(first), 0) => return Some(first),
+            (Some(_), count) => count - 1,
+            (None, count) => count,
+        };
+        if self.group.swap(at).is_none() && locked {
+            self.queue.join(self.group);
+        }
+        self.group.swap(at)
+    }
+}
+
+fn all(failure: &Failure, count: usize) -> Vec<Answer> {
+    (0..count).map(|_| Err(failure.clone())).collect()
 }
 
 /// When a transaction takes the write lock.
@@ -57,43 +104,83 @@ impl Writer {
         }
     }
 
-    /// Carries out one swap, and takes the write lock only where it wins.
-    pub(crate) fn alone(&mut self, clock: &dyn Clock, swap: &Swap) -> Answer {
-        let answers = match self.transaction(Lock::IfItWins, clock, &[swap]) {
+    /// Carries out one swap, and takes the write lock only where it wins; then those that come
+    /// meanwhile join it. Gives its answer, and theirs.
+    pub(crate) fn alone(
+        &mut self,
+        clock: &dyn Clock,
+        swap: &Swap,
+        queue: &Queue,
+        joined: &mut Group,
+    ) -> (Answer, Vec<Answer>) {
+        let mut swaps = Growing {
+            first: Some(swap),
+            group: joined,
+            queue,
+        };
+        let mut answers = match self.transaction(Lock::IfItWins, clock, &mut swaps) {
             Ok(answers) => answers,
             // Another process is writing, or wrote since this one read: that has to be waited for.
-            Err(Failed::Nothing(_)) => self.commit(clock, &[swap]),
-            Err(Failed::Unknown(failure)) => return Err(failure),
+            Err(Failed::Nothing(_)) => self.commit(clock, &swaps.all()),
+            Err(Failed::Unknown(failure)) => all(&failure, swaps.all().len()),
         };
         // One for each swap.
-        answers.into_iter().next().unwrap_or(Err(Failure::Waited))
+        let own = match answers.is_empty() {
+            true => Err(Failure::Waited),
+            false => answers.remove(0),
+        };
+        (own, answers)
+    }
+
+    /// Carries out the group's swaps, and those that come meanwhile, and commits them together.
+    pub(crate) fn group(
+        &mut self,
+        clock: &dyn Clock,
+        queue: &Queue,
+        group: &mut Group,
+    ) -> Vec<Answer> {
+        let mut swaps = Growing {
+            first: None,
+            group,
+            queue,
+        };
+        match self.transaction(Lock::AtOnce, clock, &mut swaps) {
+            Ok(answers) => answers,
+            Err(failed) => self.failed(failed, clock, &swaps.all()),
+        }
     }
 
     /// Carries out the swaps in their order and commits them together.
-    ///
-    /// Where one of them fails, nothing of the group was written yet: each is then tried alone, so
-    /// that none fails for another's sake.
-    pub(crate) fn commit(&mut self, clock: &dyn Clock, swaps: &[&Swap]) -> Vec<Answer> {
-        let all = |failure: Failure| swaps.iter().map(|_| Err(failure.clone())).collect();
-        match self.transaction(Lock::AtOnce, clock, swaps) {
+    fn commit(&mut self, clock: &dyn Clock, swaps: &[&Swap]) -> Vec<Answer> {
+        match self.transaction(Lock::AtOnce, clock, &mut { swaps }) {
             Ok(answers) => answers,
-            Err(Failed::Unknown(failure)) => all(failure),
-            Err(Failed::Nothing(failure)) if failure.kind() == Kind::Busy => all(failure),
-            Err(Failed::Nothing(_)) if swaps.len() > 1 => {
+            Err(failed) => self.failed(failed, clock, swaps),
+        }
+    }
+
+    /// Where one of them failed, nothing of the group was written yet: each is then tried alone, so
+    /// that none fails for another's sake.
+    fn failed(&mut self, failed: Failed, clock: &dyn Clock, swaps: &[&Swap]) -> Vec<Answer> {
+        match failed {
+            Failed::Unknown(failure) => all(&failure, swaps.len()),
+            Failed::Nothing(failure) if failure.kind() == Kind::Busy => all(&failure, swaps.len()),
+            Failed::Nothing(_) if swaps.len() > 1 => {
                 let mut answers = Vec::with_capacity(swaps.len());
                 for swap in swaps {
                     answers.append(&mut self.commit(clock, &[swap]));
                 }
                 answers
             }
-            Err(Failed::Nothing(failure)) => match failure.kind() {
+            Failed::Nothing(failure) => match failure.kind() {
                 Kind::Full if self.make_room(clock) => {
-                    match self.transaction(Lock::AtOnce, clock, swaps) {
+                    match self.transaction(Lock::AtOnce, clock, &mut { swaps }) {
                         Ok(answers) => answers,
-                        Err(Failed::Nothing(failure) | Failed::Unknown(failure)) => all(failure),
+                        Err(Failed::Nothing(failure) | Failed::Unknown(failure)) => {
+                            all(&failure, swaps.len())
+                        }
                     }
                 }
-                _ => all(failure),
+                _ => all(&failure, swaps.len()),
             },
         }
     }
@@ -123,7 +210,7 @@ impl Writer {
             self.checkpoint_at = CHECKPOINT_AT;
         } else if pages >= self.checkpoint_at {
             // Where a reader of another process holds the log back: not again at each commit.
-            self.checkpoint_at = pages.saturating_add(CHECKPOINT_AT);
+            self.checkpoint_at = pages.saturating_add(AGAIN_AFTER);
             due.checkpoint = true;
             due.restart = pages >= LONG;
         }
@@ -152,21 +239,31 @@ impl Writer {
         &mut self,
         lock: Lock,
         clock: &dyn Clock,
-        swaps: &[&Swap],
+        swaps: &mut dyn Swaps,
     ) -> Result<Vec<Answer>, Failed> {
-        let (begin, carry_out): (_, fn(&_, &_, &_) -> _) = match lock {
-            Lock::IfItWins => ("BEGIN", row::carry_out),
-            Lock::AtOnce => ("BEGIN IMMEDIATE", row::carry_out_asked),
+        let begin = match lock {
+            Lock::IfItWins => "BEGIN",
+            Lock::AtOnce => "BEGIN IMMEDIATE",
         };
         LOG_PAGES.set(0);
         self.begin(begin).map_err(Failed::Nothing)?;
-        let mut answers = Vec::with_capacity(swaps.len());
-        let (mut new_rows, mut wins) = (0, 0);
-        for swap in swaps {
-            match carry_out(&self.connection, clock, swap) {
+        let mut answers = Vec::new();
+        let (mut new_rows, mut wrote) = (0, false);
+        let mut statements = Statements::of(&self.connection);
+        loop {
+            // Nobody joins what has only read, since others may have written meanwhile.
+            let locked = wrote || matches!(lock, Lock::AtOnce);
+            let Some(swap) = swaps.after(answers.len(), locked) else {
+                break;
+            };
+            let carried_out = match locked {
+                true => statements.carry_out_asked(clock, swap),
+                false => statements.carry_out(clock, swap),
+            };
+            match carried_out {
                 Ok(done) => {
                     new_rows += u64::from(done.new_row);
-                    wins += u64::from(done.reply.verdict == Verdict::Won);
+                    wrote |= done.wrote;
                     answers.push(Ok(done.reply));
                 }
                 // Nothing was written for it, and the others do not depend on it.
@@ -177,7 +274,7 @@ impl Writer {
         match row::run(&self.connection, "COMMIT") {
             Ok(()) => {
                 self.new_rows += new_rows;
-                self.groups += u64::from(wins > 0);
+                self.groups += u64::from(wrote);
                 Ok(answers)
             }
             Err(failure) => self.rolled_back(failure).map_err(Failed::Unknown),

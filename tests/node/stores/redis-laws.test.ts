@@ -2,7 +2,7 @@
 import { after, before, describe, test } from "node:test";
 import { conformance } from "idemp/testing";
 import { type Servers, startServers } from "../servers.js";
-import { CLIENTS, CLUSTERS, type Connected } from "./redis-clients.js";
+import { CLIENTS, CLUSTERS, OLDER_CLIENTS, OLDER_CLUSTERS, type Connected } from "./redis-clients.js";
 import { inRooms } from "./redis-rooms.js";
 
 let servers: Servers;
@@ -15,10 +15,10 @@ after(() => Promise.all([servers?.stop(), clustered?.stop()]));
 /** Nobody listens there. */
 const NOWHERE = "redis://127.0.0.1:1";
 
-for (const [name, connect] of Object.entries(CLIENTS)) {
+for (const [name, connect] of Object.entries({ ...CLIENTS, ...OLDER_CLIENTS })) {
   laws(name, () => servers.urls("redis"), ([url]) => connect(url as string));
 }
-for (const [name, connect] of Object.entries(CLUSTERS)) {
+for (const [name, connect] of Object.entries({ ...CLUSTERS, ...OLDER_CLUSTERS })) {
   laws(name, () => clustered.urls("cluster"), connect);
 }
 
