@@ -37,14 +37,13 @@ CREATE POLICY "idempotency_keys_tenant" ON "public"."idempotency_keys"
     USING (tenant = nullif(pg_catalog.current_setting('idemp.tenant', true), ''))
     WITH CHECK (tenant = nullif(pg_catalog.current_setting('idemp.tenant', true), ''));
 -- With `idemp.purge` on it sees what is gone, of every tenant, and can delete that and nothing else.
--- With `idemp.purge` on it sees what is gone, of every tenant, and can delete that and nothing else.
 -- One call of a function that is not inlined: every statement of a tenant prepares this, too, and
 -- then never comes to it.
 CREATE FUNCTION "public"."idempotency_keys_purges"(in_gone_at bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
 $$
 BEGIN
-    RETURN current_setting('idemp.purge', true) = 'on' AND in_gone_at <= "public"."idempotency_keys_now"();
+    RETURN pg_catalog.current_setting('idemp.purge', true) = 'on' AND in_gone_at <= "public"."idempotency_keys_now"();
 END
 $$;
 CREATE POLICY "idempotency_keys_purge" ON "public"."idempotency_keys"
