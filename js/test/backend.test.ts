@@ -53,6 +53,13 @@ test("the addon is taken where it is there, and nothing is said", async () => {
   }
 });
 
+test("an empty text is no fingerprint, also where none was made yet", async () => {
+  const begin = `
+    const idem = createIdempotency({ store: memoryStore() });
+    console.log(await idem.begin(["s"], "k", "").then(({ type }) => type, ({ code }) => code));`;
+  for (const backend of ["native", "wasm"]) assert.equal((await run(begin, backend)).said, "MALFORMED", backend);
+});
+
 test("WebAssembly takes over where it is asked for, with the same answers, and says so once", async () => {
   const { said, complaints } = await run(DECIDE, "wasm");
   assert.equal(said, "Object miss hit 0,255 011495");

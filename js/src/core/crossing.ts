@@ -14,7 +14,7 @@ const HEADER = 12;
 const seal = Buffer.alloc(66 + 33);
 const sealed = seal.subarray(66);
 /** The one that lies there. */
-let made = "";
+let made: string | undefined;
 
 /** What is written for every request is written in the ways that are fastest here. */
 class Sheet extends Out {
@@ -95,7 +95,7 @@ export function nativeCore({ call, callOn, fingerprint }: Addon): Core {
       bytes = typeof body === "string" ? Buffer.from(body) : body;
       length = bytes.length;
     }
-    made = "";
+    made = undefined;
     if (!fingerprint(json, bytes, length, seal)) throw failed();
     return (made = seal.toString("latin1", 0, 66));
   };
