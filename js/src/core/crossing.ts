@@ -18,7 +18,6 @@ let made: string | undefined;
 
 /** What is written for every request is written in the ways that are fastest here. */
 class Sheet extends Out {
-
   /** Most are short and plain. */
   override part(text: string): this {
     const { length } = this;
