@@ -5,10 +5,14 @@ import { builtByCargo } from "../servers.js";
 
 let program: string | undefined;
 
+/** Where its program is. To build it may take longer than a lease lives: so before the first one begins. */
+export function prepared(): string {
+  return (program ??= builtByCargo("--package", "idemp-stores", "--example", "hand_over"));
+}
+
 /** What it answers to `begin USER KEY PAYLOAD`, `publish TOKEN STATE` or `finish TOKEN OUTCOME`. */
 export async function inRust(url: string, ...words: string[]): Promise<{ said: string; rest: string }> {
-  program ??= builtByCargo("--package", "idemp-stores", "--example", "hand_over");
-  const { stdout } = await promisify(execFile)(program, [url, ...words]);
+  const { stdout } = await promisify(execFile)(prepared(), [url, ...words]);
   const [, said = "", rest = ""] = /^(in progress|\w+) ?(.*)$/s.exec(stdout.trimEnd()) ?? [];
   return { said, rest };
 }

@@ -1,13 +1,14 @@
 /** Records and leases that Rust and JavaScript share: the same story on every store. */
 import assert from "node:assert/strict";
 import { type Decision, type Idempotency, fingerprintJson } from "idemp";
-import { inRust } from "./hand-over.js";
+import { inRust, prepared } from "./hand-over.js";
 
 const utf8 = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString();
 const PAYLOAD = '{"amount": 100, "to": "Ünal"}';
 
 /** Tells it on `idem`, whose store is that of the address. */
 export async function isHandedOver(url: string, idem: Idempotency): Promise<void> {
+  prepared();
   const begin = (key: string, payload = PAYLOAD) => idem.begin(["user-1"], key, fingerprintJson(Buffer.from(payload)));
   const is = <T extends Decision["type"]>(decision: Decision, type: T) => {
     assert.equal(decision.type, type);
