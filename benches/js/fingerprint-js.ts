@@ -1,5 +1,5 @@
-/** The fingerprint of a JSON body in Node, by WebAssembly and from its bytes, against what one would write without
- *  idemp: parse, `canonicalize` of npm, SHA-256. And how long the core takes to start. */
+/** The fingerprint of a JSON body in Node, by WebAssembly and from its bytes, against what one would write
+ *  without idemp: parse, `canonicalize` of npm, SHA-256. And how long the core takes to start. */
 import * as crypto from "node:crypto";
 import canonicalize from "canonicalize";
 import { fingerprintJson } from "idemp";

@@ -31,17 +31,12 @@ pub(crate) fn seal(made: &Fingerprint, mut place: Uint8ArraySlice<'_>) -> bool {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     // SAFETY: as in [`Told::write`].
     let place = unsafe { place.as_mut() };
-    let Some((hex, bytes)) = place.split_at_mut_checked(66) else {
+    let Ok(place) = <&mut [u8; 66 + 33]>::try_from(place) else {
         return false;
     };
-    let Some((version, digest)) = bytes.split_first_mut() else {
-        return false;
-    };
-    if digest.len() != 32 {
-        return false;
-    }
-    *version = made.version();
-    digest.copy_from_slice(made.digest());
+    let (hex, bytes) = place.split_at_mut(66);
+    bytes[0] = made.version();
+    bytes[1..].copy_from_slice(made.digest());
     for (pair, byte) in hex.chunks_exact_mut(2).zip(bytes) {
         pair[0] = DIGITS[usize::from(*byte >> 4)];
         pair[1] = DIGITS[usize::from(*byte & 15)];

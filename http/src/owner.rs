@@ -39,18 +39,19 @@ where
     let (settlement, answer) = {
         let mut work = pin!(work(&rules, inner, request));
         // Most are done long before the lease needs to be kept alive, which takes a task.
-        match within(rules.idem.policy().lease() / 6, &mut work).await {
-            Ok(done) => done,
+        let done = match within(rules.idem.policy().lease() / 6, &mut work).await {
             Err(Late) => {
                 lease.keep_alive();
-                match within(rules.idem.policy().ceiling(), &mut work).await {
-                    Ok(done) => done,
-                    Err(Late) => {
-                        // It may never answer. Its key stays as it is.
-                        drop(room);
-                        work.await
-                    }
-                }
+                within(rules.idem.policy().ceiling(), &mut work).await
+            }
+            done => done,
+        };
+        match done {
+            Ok(done) => done,
+            Err(Late) => {
+                // It may never answer. Its key stays as it is.
+                drop(room);
+                work.await
             }
         }
     };

@@ -270,7 +270,8 @@ $$;
 -- afterwards, save that its commit waits for the disk: the outcome is part of it.
 --
 -- A duplicate is rare here, so a claim puts without looking, which writes nothing where something is
--- there; and so does an outcome. Where that comes to nothing, it asks as everybody does.
+-- there; and so does an outcome. Where that comes to nothing, it asks as everybody does. Both stand
+-- here as they stand above: to call them took 8 % longer.
 --
 --   in_wait     as SHOW lock_timeout writes it, such as 250ms or 1s: where the connection has the
 --               same there is nothing to set.
@@ -293,10 +294,8 @@ BEGIN
     IF callers_wait <> in_wait THEN
         setting := set_config('lock_timeout', in_wait, true);
     END IF;
-    IF current_setting('synchronous_commit') <> 'on' THEN
-        IF current_setting('synchronous_commit') <> 'remote_apply' THEN
-            setting := set_config('synchronous_commit', 'on', true);
-        END IF;
+    IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+        setting := set_config('synchronous_commit', 'on', true);
     END IF;
     IF in_goes_on THEN
         BEGIN

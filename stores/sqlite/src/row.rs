@@ -1,7 +1,7 @@
 //! Rows and slots, and the one step on them. The decision is [`apply`]'s.
 
 use idemp::{Body, Clock, Expect, Head, Rev, Slot, Swap, Swapped, Timestamp, Verdict, apply};
-use rusqlite::{CachedStatement, Connection, Row, Statement, params};
+use rusqlite::{CachedStatement, Connection, Row, Statement, ToSql, params};
 
 use crate::error::Failure;
 
@@ -110,27 +110,25 @@ impl<'a> Statements<'a> {
     /// Gives 0 where a row has the key already.
     fn insert(&mut self, swap: &Swap, slot: &Slot) -> Result<usize, Failure> {
         let insert = once(&mut self.insert, self.connection, INSERT)?;
-        Ok(insert.execute(params![
-            swap.slot.as_bytes(),
-            stored(slot.lease_until),
-            stored(slot.gone_at),
-            slot.rev.as_bytes(),
-            slot.head.as_bytes(),
-            &slot.body[..],
-        ])?)
+        write(insert, &swap.slot.as_bytes(), slot)
     }
 
     fn update(&mut self, id: i64, slot: &Slot) -> Result<usize, Failure> {
         let update = once(&mut self.update, self.connection, UPDATE)?;
-        Ok(update.execute(params![
-            id,
-            stored(slot.lease_until),
-            stored(slot.gone_at),
-            slot.rev.as_bytes(),
-            slot.head.as_bytes(),
-            &slot.body[..],
-        ])?)
+        write(update, &id, slot)
     }
+}
+
+/// Puts a slot by a statement whose first parameter says where.
+fn write(statement: &mut Statement<'_>, place: &dyn ToSql, slot: &Slot) -> Result<usize, Failure> {
+    Ok(statement.execute(params![
+        place,
+        stored(slot.lease_until),
+        stored(slot.gone_at),
+        slot.rev.as_bytes(),
+        slot.head.as_bytes(),
+        &slot.body[..],
+    ])?)
 }
 
 /// See [`Statements::carry_out`].
