@@ -1,13 +1,16 @@
 //! Rows and slots, and the one step on them. The decision is [`apply`]'s.
 
-use idemp::{Body, Clock, Expect, Head, Rev, Slot, Swap, Swapped, Timestamp, Verdict, apply};
-use rusqlite::{CachedStatement, Connection, Row, Statement, ToSql, params};
+use idemp::{Body, Clock, Head, Rev, Slot, Swap, Swapped, Timestamp, Verdict, apply};
+use rusqlite::{CachedStatement, Connection, Row, Statement, params};
+
+use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
 
-const FIND: &str = "SELECT id, lease_until, gone_at, rev, head, body FROM slots WHERE key = ?1";
-const INSERT: &str = "INSERT INTO slots (key, look_at, lease_until, gone_at, rev, head, body) \
-                      VALUES (?1, ?3, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (key) DO NOTHING";
+const FIND: &str = "SELECT id, lease_until, gone_at, rev, head, body FROM slots \
+                    WHERE hash = ?1 AND key = ?2";
+const INSERT: &str = "INSERT INTO slots (hash, key, look_at, lease_until, gone_at, rev, head, body) \
+                      VALUES (?1, ?2, ?4, ?3, ?4, ?5, ?6, ?7)";
 const UPDATE: &str = "UPDATE slots SET lease_until = ?2, gone_at = ?3, rev = ?4, head = ?5, \
                       body = ?6 WHERE id = ?1";
 const REMOVE: &str = "DELETE FROM slots WHERE id = ?1";
@@ -54,31 +57,6 @@ impl<'a> Statements<'a> {
         }
     }
 
-    /// Carries out a swap within a transaction that holds the write lock.
-    ///
-    /// What expects a vacant slot, and was asked for a moment ago, is tried as a new row first:
-    /// that is one search instead of two.
-    pub(crate) fn carry_out_asked(
-        &mut self,
-        clock: &dyn Clock,
-        swap: &Swap,
-    ) -> Result<Done, Failure> {
-        if swap.expect == Expect::Vacant {
-            let mut slot = None;
-            let reply = apply(&mut slot, swap, clock.now());
-            if let Some(slot) = slot {
-                if self.insert(swap, &slot)? == 1 {
-                    return Ok(Done {
-                        reply,
-                        new_row: true,
-                        wrote: true,
-                    });
-                }
-            }
-        }
-        self.carry_out(clock, swap)
-    }
-
     /// Carries out a swap within a transaction, which takes the write lock only where the swap wins.
     pub(crate) fn carry_out(&mut self, clock: &dyn Clock, swap: &Swap) -> Result<Done, Failure> {
         let find = once(&mut self.find, self.connection, FIND)?;
@@ -107,28 +85,38 @@ impl<'a> Statements<'a> {
         }
     }
 
-    /// Gives 0 where a row has the key already.
     fn insert(&mut self, swap: &Swap, slot: &Slot) -> Result<usize, Failure> {
         let insert = once(&mut self.insert, self.connection, INSERT)?;
-        write(insert, &swap.slot.as_bytes(), slot)
+        let key = swap.slot.as_bytes();
+        Ok(insert.execute(params![
+            hash(key),
+            key,
+            stored(slot.lease_until),
+            stored(slot.gone_at),
+            slot.rev.as_bytes(),
+            slot.head.as_bytes(),
+            &slot.body[..],
+        ])?)
     }
 
     fn update(&mut self, id: i64, slot: &Slot) -> Result<usize, Failure> {
         let update = once(&mut self.update, self.connection, UPDATE)?;
-        write(update, &id, slot)
+        Ok(update.execute(params![
+            id,
+            stored(slot.lease_until),
+            stored(slot.gone_at),
+            slot.rev.as_bytes(),
+            slot.head.as_bytes(),
+            &slot.body[..],
+        ])?)
     }
 }
 
-/// Puts a slot by a statement whose first parameter says where.
-fn write(statement: &mut Statement<'_>, place: &dyn ToSql, slot: &Slot) -> Result<usize, Failure> {
-    Ok(statement.execute(params![
-        place,
-        stored(slot.lease_until),
-        stored(slot.gone_at),
-        slot.rev.as_bytes(),
-        slot.head.as_bytes(),
-        &slot.body[..],
-    ])?)
+/// What the index has instead of the key: short, and nobody can choose keys to which it is the same.
+fn hash(key: &[u8]) -> i64 {
+    let hash: [u8; 32] = Sha256::digest(key).into();
+    let (first, _) = hash.split_first_chunk().expect("8 of 32 bytes");
+    i64::from_be_bytes(*first)
 }
 
 /// See [`Statements::carry_out`].
@@ -186,7 +174,8 @@ type Decided = (Option<i64>, Option<Slot>, Swapped);
 
 /// The row's id where there is a row, what the slot becomes, and the answer.
 fn decide(find: &mut Statement<'_>, now: Timestamp, swap: &Swap) -> Result<Decided, Failure> {
-    let mut rows = find.query([swap.slot.as_bytes()])?;
+    let key = swap.slot.as_bytes();
+    let mut rows = find.query(params![hash(key), key])?;
     let row = rows.next()?;
     let mut slot = row.map(slot_without_body).transpose()?;
     let mut reply = apply(&mut slot, swap, now);

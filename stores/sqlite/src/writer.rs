@@ -256,11 +256,7 @@ impl Writer {
             let Some(swap) = swaps.after(answers.len(), locked) else {
                 break;
             };
-            let carried_out = match locked {
-                true => statements.carry_out_asked(clock, swap),
-                false => statements.carry_out(clock, swap),
-            };
-            match carried_out {
+            match statements.carry_out(clock, swap) {
                 Ok(done) => {
                     new_rows += u64::from(done.new_row);
                     wrote |= done.wrote;

@@ -5,7 +5,8 @@
 -- again: it is never later than `gone_at`, and only the purge moves it, so `finish` touches no index.
 CREATE TABLE slots (
     id          INTEGER PRIMARY KEY,
-    key         BLOB    NOT NULL UNIQUE,
+    hash        INTEGER NOT NULL,
+    key         BLOB    NOT NULL,
     look_at     INTEGER NOT NULL,
     lease_until INTEGER NOT NULL,
     gone_at     INTEGER NOT NULL,
@@ -13,5 +14,7 @@ CREATE TABLE slots (
     head        BLOB    NOT NULL,
     body        BLOB    NOT NULL
 ) STRICT;
+
+CREATE INDEX slots_by_hash ON slots (hash);
 
 CREATE INDEX slots_to_look_at ON slots (look_at);
