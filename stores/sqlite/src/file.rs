@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_file_of_an_older_version_is_upgraded_in_one_step_with_all_that_is_in_it() {
         let (folder, file) = file("older");
-        let row = "INSERT INTO slots VALUES (1, x'01', 1, 1, 1, zeroblob(16), x'', x'')";
+        let row = "INSERT INTO slots VALUES (1, 1, x'01', 1, 1, 1, zeroblob(16), x'', x'')";
         file.first_connection(MIGRATIONS)
             .unwrap()
             .execute_batch(row)

@@ -79,8 +79,7 @@ impl<'a> Statements<'a> {
         done.wrote = written == 1;
         match done.wrote {
             true => Ok(done),
-            // The row that was found a moment ago, in this transaction, is not there, or one that
-            // was not found is: an index lies.
+            // The row that was found a moment ago, in this transaction, is not there: an index lies.
             false => Err(Failure::Row("id")),
         }
     }
@@ -112,11 +111,11 @@ impl<'a> Statements<'a> {
     }
 }
 
-/// What the index has instead of the key: short, and nobody can choose keys to which it is the same.
+/// What the index has in the key's place. Nobody can choose many keys of one hash, which all would be
+/// read to find one of them.
 fn hash(key: &[u8]) -> i64 {
-    let hash: [u8; 32] = Sha256::digest(key).into();
-    let (first, _) = hash.split_first_chunk().expect("8 of 32 bytes");
-    i64::from_be_bytes(*first)
+    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = Sha256::digest(key).into();
+    i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// See [`Statements::carry_out`].

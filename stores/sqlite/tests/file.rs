@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use idemp::{Store, StoreError, Swap, Verdict};
+use idemp::{Expect, Put, Store, StoreError, Swap, Verdict};
 use idemp_sqlite::{Durability, FileError, SqliteOptions, SqliteStore};
 use rusqlite::Connection;
 use support::{Folder, begin, end, here, key, raw};
@@ -210,6 +210,53 @@ fn a_damaged_record_is_corrupt_for_its_key_alone() {
         }
         assert!(here(&store, &sound).is_some(), "{damage}");
     }
+}
+
+#[test]
+fn keys_that_share_a_hash_are_kept_apart() {
+    let folder = Folder::new();
+    let path = folder.path("idemp.db");
+    let store = SqliteStore::open(&path).unwrap();
+    let (other, own) = (key("other"), key("own"));
+    for slot in [&other, &own] {
+        begin(&store, slot);
+    }
+    // No two keys are known that do, so the row that lies first is given the hash of the second.
+    meddle(
+        &path,
+        "UPDATE slots SET hash = (SELECT hash FROM slots WHERE id = 2)",
+    );
+    let there = here(&store, &own).unwrap();
+    end(&store, &own, &there, b"mine");
+    assert_eq!(&here(&store, &own).unwrap().body[..], b"mine");
+
+    let rev = here(&store, &own).unwrap().rev;
+    let forget = Swap {
+        slot: own.clone(),
+        expect: Expect::Rev(rev),
+        put: Put::Remove,
+    };
+    let forgotten = Store::swap(&store, &forget).unwrap();
+    assert_eq!(forgotten.verdict, Verdict::Won);
+    assert!(
+        here(&store, &own).is_none(),
+        "the other one's row is not it"
+    );
+    begin(&store, &own);
+    let rows = "SELECT hex(key), hex(body), count(*) OVER () FROM slots ORDER BY id LIMIT 1";
+    let (first, body, count): (String, String, i64) = raw(&path)
+        .query_row(rows, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap();
+    let hex: String = other
+        .as_bytes()
+        .iter()
+        .map(|b| format!("{b:02X}"))
+        .collect();
+    assert_eq!(
+        (first, body.as_str(), count),
+        (hex, "", 2),
+        "it lies there as it did"
+    );
 }
 
 #[test]

@@ -3,6 +3,11 @@
 -- Rows lie in the order in which they came, so that those of one commit share pages, and `finish`
 -- writes to a page that `begin` wrote shortly before. `look_at` is when the purge looks at the row
 -- again: it is never later than `gone_at`, and only the purge moves it, so `finish` touches no index.
+--
+-- `hash` is the first 8 bytes of the key's SHA-256, as a number. Keys are long and come in no order:
+-- an index of them has many pages, and each new key writes another one. Keys that share a hash are
+-- told apart by the key itself, and a key has one row, since who writes a new one has looked for it
+-- in the same transaction.
 CREATE TABLE slots (
     id          INTEGER PRIMARY KEY,
     hash        INTEGER NOT NULL,
