@@ -111,7 +111,9 @@ impl File {
         // On macOS fsync does not reach the disk, and this does. Elsewhere they do nothing.
         connection.pragma_update(None, "fullfsync", true)?;
         connection.pragma_update(None, "checkpoint_fullfsync", true)?;
-        connection.pragma_update(None, "cache_size", -16_384)?;
+        // In KiB. A commit that moved pages looks at each one in it, so more of it is not faster,
+        // also where the index does not fit: the operating system has those pages.
+        connection.pragma_update(None, "cache_size", -4096)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
         if let Some(pages) = self.max_pages {
             connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
