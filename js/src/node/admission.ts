@@ -13,6 +13,18 @@ import { capture } from "./response-capture.js";
 /** The one of Node: tests put others in its place, which wait for the test. */
 const { setImmediate } = timers;
 
+let turning: Promise<void> | undefined;
+
+/** Until whatever has come by now was read. */
+function turn(): Promise<void> {
+  return (turning ??= new Promise((resolve) =>
+    setImmediate(() => {
+      turning = undefined;
+      resolve();
+    }),
+  ));
+}
+
 /** One request `R` of a framework, on its way. */
 export abstract class Exchange<R> {
   private flowed = false;
@@ -59,7 +71,7 @@ export abstract class Exchange<R> {
     const bytes = async () => {
       // What came together with the head is there by then, and nothing has to listen for it. Requests that
       // came at the same moment are then taken on one after the other, which is faster, too.
-      if (body === undefined) await new Promise((resolve) => setImmediate(resolve));
+      if (body === undefined) await turn();
       return this.ofKept(await (body ?? this.read()));
     };
     this.gate
