@@ -13,16 +13,27 @@ import { capture } from "./response-capture.js";
 /** The one of Node: tests put others in its place, which wait for the test. */
 const { setImmediate } = timers;
 
+/** How many requests are taken on together, at most: each waits for what the handlers of the others do
+ *  at once, and its lease lives meanwhile. */
+const TOGETHER = 16;
+
 let turning: Promise<void> | undefined;
+let together = 0;
 
 /** Until whatever has come by now was read. */
 function turn(): Promise<void> {
-  return (turning ??= new Promise((resolve) =>
-    setImmediate(() => {
-      turning = undefined;
-      resolve();
-    }),
-  ));
+  if (turning === undefined || together === TOGETHER) {
+    together = 0;
+    const begun = new Promise<void>((resolve) =>
+      setImmediate(() => {
+        if (turning === begun) turning = undefined;
+        resolve();
+      }),
+    );
+    turning = begun;
+  }
+  together++;
+  return turning;
 }
 
 /** One request `R` of a framework, on its way. */
@@ -94,9 +105,11 @@ export abstract class Exchange<R> {
     const { req } = this;
     if (admitted.type === "answer") return this.answer(admitted.answer);
     if (admitted.type === "execute") {
-      if (this.res.headersSent) return this.tooLate(admitted.owner);
-      capture(req, this.res, admitted.owner, this.gate);
-      return this.handOn(admitted.owner.execution);
+      const { owner } = admitted;
+      if (this.res.headersSent) return this.tooLate(owner);
+      if (owner.isOver()) return void owner.leave().then((answer) => this.answer(answer));
+      capture(req, this.res, owner, this.gate);
+      return this.handOn(owner.execution);
     }
     // Where nobody is there any more, nothing binds the server to do it.
     const gone = isGone(req);
@@ -108,7 +121,7 @@ export abstract class Exchange<R> {
   /** Somebody outside has answered meanwhile, such as a limit of time: nothing is executed any more. */
   private tooLate(owner: Owner): void {
     const { req, res } = this;
-    void owner.settle({ type: "thrown" });
+    void owner.leave();
     letGo(req);
     if (!res.writableEnded) this.fail(coded(Error, "ERR_HTTP_HEADERS_SENT", "The response had begun before the request was admitted"));
   }
