@@ -1,6 +1,5 @@
 /** A request's way through the gate, on `node:http`. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import timers from "node:timers";
 import type { Answer } from "../gate/answer.js";
 import type { Execution } from "../gate/execution.js";
 import type { Admitted, Entered, Gate, Unread } from "../gate/gate.js";
@@ -9,32 +8,7 @@ import { coded, send } from "./answer.js";
 import { isGone, letGo } from "./disconnect.js";
 import { drain, readBody } from "./request-body.js";
 import { capture } from "./response-capture.js";
-
-/** The one of Node: tests put others in its place, which wait for the test. */
-const { setImmediate } = timers;
-
-/** How many requests are taken on together, at most: each waits for what the handlers of the others do
- *  at once, and its lease lives meanwhile. */
-const TOGETHER = 16;
-
-let turning: Promise<void> | undefined;
-let together = 0;
-
-/** Until whatever has come by now was read. */
-function turn(): Promise<void> {
-  if (turning === undefined || together === TOGETHER) {
-    together = 0;
-    const begun = new Promise<void>((resolve) =>
-      setImmediate(() => {
-        if (turning === begun) turning = undefined;
-        resolve();
-      }),
-    );
-    turning = begun;
-  }
-  together++;
-  return turning;
-}
+import { nextTurn } from "./turn.js";
 
 /** One request `R` of a framework, on its way. */
 export abstract class Exchange<R> {
@@ -80,9 +54,8 @@ export abstract class Exchange<R> {
       contentType: this.req.headers["content-type"],
     };
     const bytes = async () => {
-      // What came together with the head is there by then, and nothing has to listen for it. Requests that
-      // came at the same moment are then taken on one after the other, which is faster, too.
-      if (body === undefined) await turn();
+      // What came together with the head is there by then, and nothing has to listen for it.
+      if (body === undefined) await nextTurn();
       return this.ofKept(await (body ?? this.read()));
     };
     this.gate
