@@ -98,15 +98,19 @@ export class Owner {
 
   /** Whether the claim is so old that somebody else may have taken over: the process stood still. To be
    *  asked right before the handler runs, also by those whose claims were granted together: each waits for
-   *  what the handlers before it do at once. Then {@link leave} it. */
+   *  what the handlers before it do at once. Then {@link leave} it, and send {@link comeAgain}. */
   isOver(): boolean {
     // What is left of most leases is not read for that.
     return this.#lease.asked() > this.#at.lease / 4 && this.#lease.remaining() === 0;
   }
 
-  /** Nothing was executed: gives the claim back. The answer bids to come again in a second. */
-  async leave(): Promise<Answer> {
+  /** Nothing was executed: gives the claim back. It never rejects, like {@link settle}. */
+  async leave(): Promise<void> {
     if (!this.#settled) await this.#settleBy(WITHOUT.forget);
+  }
+
+  /** Bids to come again in a second. */
+  comeAgain(): Answer {
     return later(refused(this.#at.asking, "IDEMPOTENCY_STORE_UNAVAILABLE"));
   }
 

@@ -74,13 +74,13 @@ export abstract class Exchange<R> {
     return readBody(this.req, this.gate.bodyLimit);
   }
 
-  private goOn(admitted: Admitted): void {
+  private goOn(admitted: Admitted): void | Promise<void> {
     const { req } = this;
     if (admitted.type === "answer") return this.answer(admitted.answer);
     if (admitted.type === "execute") {
       const { owner } = admitted;
       if (this.res.headersSent) return this.tooLate(owner);
-      if (owner.isOver()) return void owner.leave().then((answer) => this.answer(answer));
+      if (owner.isOver()) return owner.leave().then(() => this.answer(owner.comeAgain()));
       capture(req, this.res, owner, this.gate);
       return this.handOn(owner.execution);
     }
