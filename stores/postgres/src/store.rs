@@ -10,7 +10,7 @@ use idemp::{AsyncStore, StoreError, Swap, Swapped};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
-use crate::ask::{Ask, answer, types};
+use crate::ask::{Ask, CLAIM_TYPES, TYPES, answer, claimed};
 use crate::error::{meaning, without_connection};
 use crate::names::Names;
 use crate::options::{Commit, PostgresOptions};
@@ -36,7 +36,7 @@ struct Shared {
     timeout: Duration,
     lock_wait: Duration,
     /// What a question says about its commit; none where its connection has said it.
-    durable: Option<bool>,
+    commit: Option<&'static str>,
     pooled_transactions: bool,
 }
 
@@ -78,9 +78,9 @@ impl PostgresStore {
             names,
             timeout,
             lock_wait,
-            durable: match commit {
-                Commit::Durable => Some(true), // whatever the connection was told since
-                Commit::Relaxed => pooled_transactions.then_some(false),
+            commit: match commit {
+                Commit::Durable => Some("on"), // whatever the connection was told since
+                Commit::Relaxed => pooled_transactions.then_some("off"),
             },
             pooled_transactions,
         };
@@ -155,12 +155,16 @@ impl PostgresStore {
 impl AsyncStore for PostgresStore {
     async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
         let ask = Ask::new(swap)?;
-        let parameters = ask.parameters(&self.shared.durable);
-        let statement = match ask.claims() {
-            true => &self.shared.claim,
-            false => &self.shared.swap,
-        };
-        let row = self.ask(statement, &types(Type::BOOL), &parameters).await?;
+        let commit = &self.shared.commit;
+        if ask.claims() {
+            let claim = &self.shared.claim;
+            let row = self.ask(claim, &CLAIM_TYPES, &ask.claim(commit)).await?;
+            if let Some(swapped) = claimed(&row)? {
+                return Ok(swapped);
+            }
+        }
+        let swap = &self.shared.swap;
+        let row = self.ask(swap, &TYPES, &ask.parameters(commit)).await?;
         answer(&row)?.ok_or(StoreError::Busy)
     }
 }

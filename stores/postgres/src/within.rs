@@ -6,7 +6,7 @@ use idemp::{AsyncStore, StoreError, Swap, Swapped};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::ask::{Ask, answer, types};
+use crate::ask::{Ask, TYPES, answer};
 use crate::error::meaning;
 use crate::store::{PostgresStore, within_time};
 
@@ -65,7 +65,7 @@ impl<'t> From<&'t tokio_postgres::Transaction<'t>> for Transaction<'t> {
 impl Within<'_> {
     async fn row(&self, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row, tokio_postgres::Error> {
         let statement = self.store.swap_within();
-        let types = [&types(Type::TEXT)[..], &[Type::BOOL]].concat();
+        let types = [&TYPES[..], &[Type::BOOL]].concat();
         match self.transaction {
             Transaction::Pooled(transaction) => {
                 let statement = transaction.prepare_typed_cached(statement, &types).await?;

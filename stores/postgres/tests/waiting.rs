@@ -76,8 +76,8 @@ async fn a_question_that_stalls_is_answered_as_of_one_instant() {
     let table = &place.table;
     let stalling = format!(
         "CREATE SEQUENCE {table}_readings INCREMENT BY 7;
-         CREATE OR REPLACE FUNCTION {table}_now() RETURNS bigint LANGUAGE sql VOLATILE AS
-         'SELECT nextval(''public.{table}_readings'')'"
+         CREATE OR REPLACE FUNCTION {table}_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+         $$ SELECT to_timestamp(nextval('public.{table}_readings') / 1000.0) $$"
     );
     let owner = place.client().await;
     owner.batch_execute(&stalling).await.unwrap();

@@ -4,7 +4,7 @@ import { DRIVE, type Driving } from "../../driver.js";
 import { CLAIM, PURGE, SWAP, SWAP_WITHIN } from "../../generated/postgres.js";
 import type { StoreError } from "../../errors.js";
 import type { Store, Swap, Swapped } from "../../store.js";
-import { answer, claims, ends, parameters, whole, type Parameter } from "./ask.js";
+import { answer, claimed, claiming, claims, ends, parameters, whole, type Parameter } from "./ask.js";
 import type { PostgresClient, PostgresTransaction } from "./client.js";
 import { drive } from "./drive.js";
 import { busy, meaning } from "./fault.js";
@@ -100,9 +100,14 @@ class Table implements PostgresStore, Driving {
   }
 
   async swap(swap: Swap): Promise<Swapped> {
-    const values: Parameter[] = [...parameters(swap), this.options.durable];
+    const { commit, timeout } = this.options;
+    const values: Parameter[] = [...parameters(swap), commit];
     try {
-      const swapped = answer(await this.link.one(claims(swap) ? this.claim : this.swaps, values, this.options.timeout));
+      if (claims(swap)) {
+        const found = claimed(await this.link.one(this.claim, claiming(values), timeout));
+        if (found) return found;
+      }
+      const swapped = answer(await this.link.one(this.swaps, values, timeout));
       if (swapped) return swapped;
     } catch (error) {
       throw meaning(error);
