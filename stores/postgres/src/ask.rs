@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use idemp::{Expect, Head, Put, Rev, Slot, StoreError, Swap, Swapped, Timestamp, Verdict};
 use tokio_postgres::Row;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::error::unreadable;
 
@@ -45,6 +45,20 @@ pub(crate) const CLAIM_TYPES: [Type; 8] = [
     Type::BYTEA,
     Type::BYTEA,
     Type::TEXT,
+];
+
+/// As [`TYPES`], inside a transaction of the caller's: how long it waits, and whether it goes on.
+pub(crate) const WITHIN_TYPES: [Type; 10] = [
+    Type::TEXT,
+    Type::BYTEA,
+    Type::BYTEA,
+    Type::BYTEA,
+    Type::INTERVAL,
+    Type::INTERVAL,
+    Type::BYTEA,
+    Type::BYTEA,
+    Type::TEXT,
+    Type::BOOL,
 ];
 
 impl<'a> Ask<'a> {
@@ -164,13 +178,15 @@ impl ToSql for Span {
 /// Reads what a claim answers: the columns of `claim.sql`. `None` where the record was going as it was
 /// read: then it is to be asked again, by the function that tells such moments apart.
 pub(crate) fn claimed(row: &Row) -> Result<Option<Swapped>, StoreError> {
-    let bytes = |column| row.try_get(column).map_err(|error| unreadable(&error));
     let answered: Option<&[u8]> = row.try_get(6).map_err(|error| unreadable(&error))?;
     if answered.is_some() {
         return read(answered);
     }
-    let there = slot(bytes(1)?, bytes(2)?, bytes(3)?, bytes(4)?, bytes(5)?)?;
-    let now = timestamp(bytes(0)?)?;
+    let time =
+        |column| -> Result<Time<'_>, _> { row.try_get(column).map_err(|error| unreadable(&error)) };
+    let bytes = |column| row.try_get(column).map_err(|error| unreadable(&error));
+    let there = slot(time(1)?.0, time(2)?.0, bytes(3)?, bytes(4)?, bytes(5)?)?;
+    let now = timestamp(time(0)?.0)?;
     if now >= there.gone_at {
         return Ok(None);
     }
@@ -234,6 +250,19 @@ fn elements<const N: usize>(array: &[u8]) -> Result<[&[u8]; N], StoreError> {
     match rest {
         [] => Ok(elements),
         _ => Err(not_ours("an answer")),
+    }
+}
+
+/// A column of a time, as the server sends it.
+struct Time<'a>(&'a [u8]);
+
+impl<'a> FromSql<'a> for Time<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(raw))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TIMESTAMPTZ
     }
 }
 

@@ -40,19 +40,17 @@ async fn arrange(superuser: &Client, table: &str, case: &Applied) {
     );
     let rev = &slot.rev.as_bytes()[..];
     let (head, body) = (slot.head.as_bytes(), &*slot.body);
-    let row: [&(dyn idemp_postgres::tokio_postgres::types::ToSql + Sync); 5] = [
-        &tenant,
-        &key,
-        &rev,
-        &head,
-        &body,
-    ];
+    let row: [&(dyn idemp_postgres::tokio_postgres::types::ToSql + Sync); 5] =
+        [&tenant, &key, &rev, &head, &body];
     superuser.execute(&insert, &row).await.unwrap();
 }
 
 /// A time as SQL.
 fn at(time: Timestamp) -> String {
-    format!("('epoch'::timestamptz + '{}ms'::interval)", time.as_millis())
+    format!(
+        "('epoch'::timestamptz + '{}ms'::interval)",
+        time.as_millis()
+    )
 }
 
 /// The two columns of the primary key, as the README tells them.

@@ -94,7 +94,7 @@ class Table implements PostgresStore, Driving {
   ) {
     this.link = linkTo(client);
     const waits = `pg_catalog.set_config('lock_timeout', '${options.lockWait}', true) AS lock_timeout,`;
-    this.claim = statement(CLAIM.replace(FIRST, waits), options);
+    this.claim = statement(CLAIM.replace(FIRST, waits).replaceAll(AS_BYTES, "pg_catalog.timestamptz_send"), options);
     this.swaps = statement(SWAP.replace(FIRST, waits), options);
     this.within = statement(SWAP_WITHIN, options);
   }
@@ -173,6 +173,9 @@ class Within implements Driving {
 
 /** Where a setting of one statement stands. */
 const FIRST = "/* first */";
+
+/** Stands before a time, which as text is written in one of several ways. */
+const AS_BYTES = "/* as bytes */";
 
 function statement(sql: string, { names, prepares }: Options): Statement {
   const text = names.putInto(sql);
