@@ -40,6 +40,12 @@ impl<S: Store> Idempotency<S> {
     {
         let fingerprint = Fingerprint::of_value(payload).map_err(Error::Payload)?;
         let mut lease = match self.begin(scope, key, &fingerprint)? {
+            Decision::Miss(mut lease) if lease.remaining().is_zero() => {
+                // The process stood still, and somebody else may have taken over. Where this fails
+                // the lease lapses, or has.
+                let _ = lease.forget();
+                return Err(RunError::InProgress(InProgress::unheard_of()));
+            }
             Decision::Miss(lease) => lease,
             other => return RunError::refused(other),
         };
@@ -86,6 +92,10 @@ impl<S: AsyncStore + 'static> Idempotency<S> {
     {
         #[cfg_attr(not(feature = "tokio"), allow(unused_mut))]
         let mut lease = match decision {
+            Decision::Miss(mut lease) if lease.remaining().is_zero() => {
+                let _ = lease.forget().await; // as in `run`
+                return Err(RunError::InProgress(InProgress::unheard_of()));
+            }
             Decision::Miss(lease) => lease,
             other => return RunError::refused(other),
         };
@@ -140,7 +150,8 @@ pub enum RunError<E> {
     /// The key was used with another payload.
     #[error("the idempotency key was used with another payload")]
     Conflict,
-    /// Somebody else is executing it; or did so after this owner's lease had lapsed.
+    /// Somebody else is executing it; or did so after this owner's lease had lapsed; or may have
+    /// taken over, since the process stood still for a lease before the work began.
     #[error("the work is in progress elsewhere; ask again later")]
     InProgress(InProgress),
     /// It may have been executed, and the outcome is not known.

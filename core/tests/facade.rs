@@ -241,6 +241,22 @@ fn run_executes_once_and_replays_the_value() {
 }
 
 #[test]
+fn run_executes_nothing_where_the_process_stood_still_since_its_claim() {
+    let clock = FakeClock::new();
+    let ahead = clock.clone();
+    let idem = Builder::with(MemoryStore::with(clock.clone(), 1000), SystemEntropy, clock)
+        .observer(move |event: &idemp::Event<'_>| {
+            if matches!(event.kind(), EventKind::Miss { attempt: 1 }) {
+                ahead.advance(LEASE - LEASE / 20);
+            }
+        })
+        .build();
+    let refused = idem.run::<(), ()>(&scope(), &key(), "payload", |_| panic!("it was run"));
+    assert!(matches!(refused, Err(RunError::InProgress(_))));
+    assert_eq!(idem.store().len(), 0, "the claim was given back");
+}
+
+#[test]
 fn run_releases_when_the_work_fails_and_returns_its_error() {
     let bench = bench();
     let failed = bench

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use idemp::testing::{Fault, Flaky};
+use idemp::testing::{FakeClock, Fault, Flaky};
 use idemp::{
-    AsyncLease, Builder, Clock, Decision, Fingerprint, Idempotency, Key, LeaseError, MemoryStore,
-    Policy, RunError, Scope, SystemEntropy, Timestamp,
+    AsyncLease, Builder, Clock, Decision, EventKind, Fingerprint, Idempotency, Key, LeaseError,
+    MemoryStore, Policy, RunError, Scope, SystemEntropy, Timestamp,
 };
 use tokio::sync::{Barrier, Notify};
 use tokio::time::Instant;
@@ -118,6 +118,24 @@ async fn renewing_stops_when_the_work_ends_either_way() {
         tokio::time::sleep(3 * LEASE).await;
         assert_eq!(idem.store().swaps(), swaps);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_run_where_the_process_stood_still_since_its_claim() {
+    let clock = FakeClock::new();
+    let ahead = clock.clone();
+    let store = Arc::new(MemoryStore::with(clock.clone(), 1000));
+    let idem = Builder::with(store, SystemEntropy, clock)
+        .observer(move |event: &idemp::Event<'_>| {
+            if matches!(event.kind(), EventKind::Miss { attempt: 1 }) {
+                ahead.advance(LEASE - LEASE / 20);
+            }
+        })
+        .build();
+    let work = |_| async { panic!("it was run") };
+    let refused: Result<(), RunError<()>> = idem.run_async(&SCOPE, &KEY, "payload", work).await;
+    assert!(matches!(refused, Err(RunError::InProgress(_))));
+    assert_eq!(idem.store().len(), 0, "the claim was given back");
 }
 
 #[tokio::test(start_paused = true)]

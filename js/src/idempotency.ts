@@ -83,7 +83,8 @@ export class Idempotency extends Deciding {
    * IN_PROGRESS, what comes later is new work.
    *
    * @throws what `work` throws; as {@link begin}; IdempError CONFLICT, IN_PROGRESS, OUTCOME_UNKNOWN
-   * or EXPIRED where it is not executed and there is nothing to replay, OUTCOME_UNREADABLE where what
+   * or EXPIRED where it is not executed and there is nothing to replay (IN_PROGRESS also where the process
+   * stood still for a lease before the work began), OUTCOME_UNREADABLE where what
    * is stored is no JSON; TypeError where the value has no JSON form: it was done, and duplicates are
    * told that its outcome is unknown.
    */
@@ -98,6 +99,11 @@ export class Idempotency extends Deciding {
     if (decision.type === "hit") return read(decision.replay.outcome) as T;
     if (decision.type !== "miss") throw refusal(decision.type);
     const { lease } = decision;
+    if (lease.remaining() === 0) {
+      // The process stood still since its claim, and somebody else may have taken over.
+      await lease.forget().catch(() => undefined);
+      throw refusal("in-progress");
+    }
     const awake = keptAlive(lease, this.policy(policy).lease_ms / 3);
     let outcome: T;
     try {

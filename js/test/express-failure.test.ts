@@ -8,6 +8,7 @@ import { suite, test, type TestContext } from "node:test";
 import type { ErrorRequestHandler, Express, RequestHandler } from "express";
 import { onEachVersion } from "./express-rig.js";
 import { listen, signal, type Answered } from "./loopback.js";
+import { stall } from "./stall.js";
 
 onEachVersion(({ express, rig, twice, rejections }) => {
   suite("somebody outside who answers while the claim is asked", () => {
@@ -43,6 +44,22 @@ onEachVersion(({ express, rig, twice, rejections }) => {
     test("with a part of one: it breaks off", async (t) => {
       assert.equal(await answeredMeanwhile(t, (_, res) => void res.write("a part")), undefined);
     });
+  });
+
+  test("behind a handler that keeps the thread for longer than a lease, nothing is executed late", async (t) => {
+    const { app, protect, store } = rig({}, { lease: "90ms" });
+    const executed: string[] = [];
+    app.post("/", protect, (req, res) => {
+      executed.push(req.get("idempotency-key")!);
+      stall(120);
+      res.status(201).end();
+    });
+    const server = await listen(t, app);
+    const statuses = await server.pipelined(["first", "second"]);
+    assert.deepEqual([statuses, executed], [[201, 503], ["first"]]);
+    await protect.idle();
+    assert.equal((await server.ask({ key: "second" })).status, 201, "the claim was given back");
+    assert.equal(store.swaps, 6);
   });
 
   suite("a handler that fails", () => {

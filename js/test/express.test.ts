@@ -1,5 +1,6 @@
 /** The middleware for Express, over real connections: what goes out, and what is replayed. */
 import assert from "node:assert/strict";
+import { AsyncLocalStorage } from "node:async_hooks";
 import { createReadStream } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import type { ServerResponse } from "node:http";
@@ -207,6 +208,22 @@ onEachVersion(({ express, rig, twice, replays }) => {
       const sent = await replays(t, (_, res) => res.sendFile(file));
       assert.deepEqual(sent.body, bytes);
       assert.equal(sent.headers["content-type"], "application/octet-stream");
+    });
+
+    test("requests that come at the same moment keep what belongs to each", async (t) => {
+      const { app, protect } = rig();
+      const asked = new AsyncLocalStorage<string>();
+      const seen: unknown[] = [];
+      app.use((req, _, next) => asked.run(req.get("idempotency-key")!, next));
+      app.post("/", protect, (req, res) => {
+        seen.push([asked.getStore(), req.get("idempotency-key")]);
+        res.end();
+      });
+      // More than are taken on together.
+      const keys = Array.from({ length: 40 }, (_, number) => `key-${number}`);
+      const server = await listen(t, app);
+      assert.deepEqual(await server.pipelined(keys), keys.map(() => 200));
+      assert.deepEqual(seen, keys.map((key) => [key, key]));
     });
 
     test("an application that is mounted further in", async (t) => {

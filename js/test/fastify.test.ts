@@ -11,6 +11,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { idempotency, UNAUTHENTICATED, type IdempotencyPluginOptions } from "../src/fastify/index.js";
 import { createIdempotency, type IdempotencyOptions } from "../src/idempotency.js";
 import { serve, signal, type Answered } from "./loopback.js";
+import { stall } from "./stall.js";
 import { switchedStore } from "./switched-store.js";
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown;
@@ -70,6 +71,22 @@ test("a plugin within another one is told so, where both are for the same caller
     assert.deepEqual([refused.status, refused.code], [500, "IDEMPOTENCY_NESTED"], hook);
     assert.deepEqual(errors.map((error) => (error as { code: string }).code), ["NESTED"]);
     assert.equal((await ask("/other")).text, "done");
+  }
+});
+
+test("behind a handler that keeps the thread for longer than a lease, nothing is executed late", async (t) => {
+  for (const hook of ["onRequest", "preHandler"] as const) {
+    const { app, scoped, listening } = await rig(t, { hook }, { lease: "90ms" });
+    await app.register(idempotency, scoped);
+    const executed: unknown[] = [];
+    app.post("/", async (request, reply) => {
+      executed.push(request.headers["idempotency-key"]);
+      stall(120);
+      return reply.code(201).send();
+    });
+    const server = await listening();
+    assert.deepEqual([await server.pipelined(["first", "second"]), executed], [[201, 503], ["first"]], hook);
+    assert.equal((await server.ask({ key: "second" })).status, 201, "the claim was given back");
   }
 });
 

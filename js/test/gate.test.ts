@@ -45,6 +45,10 @@ function rig(options: Partial<GateOptions<Asked>> = {}, more: Partial<Idempotenc
     const admitted = await gate.admit(entered.entry, asked, { method, path, query, contentType }, bytes);
     if (admitted.type === "open") return { through: "open" as const, run: ++runs };
     if (admitted.type === "answer") return seen(admitted.answer);
+    if (admitted.owner.isOver()) {
+      await admitted.owner.leave();
+      return seen(admitted.owner.comeAgain());
+    }
     const outcome = await handler(admitted.owner, ++runs);
     const instead = await admitted.owner.settle(outcome);
     return instead ? seen(instead) : { through: "handler" as const, outcome };

@@ -10,6 +10,9 @@ export interface Loopback {
   ask(asked?: Asked): Promise<Answered>;
   /** Sends the request, and gives the connection before anything was answered. */
   begin(asked?: Asked): ReturnType<typeof request>;
+  /** POSTs without a body under these keys, sent in one piece over a connection of their own; the
+   *  statuses of their answers. */
+  pipelined(keys: readonly string[]): Promise<number[]>;
   /** A connection of its own, for what no client sends. */
   dial(): Promise<Socket>;
 }
@@ -68,16 +71,28 @@ export async function serve(t: TestContext, server: Server): Promise<Loopback> {
     });
     return body === undefined ? sent.end() : sent.end(body);
   };
+  const dial = async () => {
+    const socket = connect(port, "127.0.0.1");
+    sockets.add(socket);
+    await once(socket, "connect");
+    return socket;
+  };
   return {
     server,
     port,
     begin,
+    dial,
     ask: (asked) => answer(begin(asked)),
-    async dial() {
-      const socket = connect(port, "127.0.0.1");
-      sockets.add(socket);
-      await once(socket, "connect");
-      return socket;
+    async pipelined(keys) {
+      const socket = await dial();
+      const heads = keys.map((key, at) => {
+        const last = at === keys.length - 1;
+        return `POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n${last ? "connection: close\r\n" : ""}idempotency-key: ${key}\r\n\r\n`;
+      });
+      socket.write(heads.join(""));
+      let text = "";
+      for await (const piece of socket) text += piece;
+      return Array.from(text.matchAll(/^HTTP\/1.1 (\d+)/gm), ([, status]) => Number(status));
     },
   };
 }

@@ -9,6 +9,7 @@ import { createIdempotency } from "../src/idempotency.js";
 import type { Lease } from "../src/lease.js";
 import type { Store, Swap, Swapped } from "../src/store.js";
 import { memoryStore } from "../src/stores/memory.js";
+import { stall } from "./stall.js";
 
 const SCOPE = ["ada"];
 const PAYLOAD = { amount: 5 };
@@ -34,6 +35,15 @@ suite("run", () => {
     assert.deepEqual(await idem.run(SCOPE, "k", PAYLOAD, () => ({ id: 7 })), { id: 7 });
     assert.deepEqual(await idem.run(SCOPE, "k", PAYLOAD, never), { id: 7 });
     await assert.rejects(idem.run(SCOPE, "k", { amount: 6 }, never), { code: "CONFLICT" });
+  });
+
+  test("work that waited for longer than its lease is not executed, and the claim is given back", async () => {
+    const store = memoryStore();
+    const idem = createIdempotency({ store, lease: "90ms" });
+    const first = idem.run(SCOPE, "first", PAYLOAD, () => stall(120));
+    await assert.rejects(idem.run(SCOPE, "second", PAYLOAD, never), { code: "IN_PROGRESS" });
+    await first;
+    assert.equal(store.size, 1);
   });
 
   test("a value that cannot be stored since the store is down is given all the same", async () => {

@@ -7,7 +7,7 @@ import { IdempError, StoreError } from "../errors.js";
 import type { Idempotency } from "../idempotency.js";
 import type { Lease } from "../lease.js";
 import type { PolicyOptions } from "../policy.js";
-import { inProgress, later, other, PLAIN_500, refused, replayed, type Answer, type Asking } from "./answer.js";
+import { inProgress, other, PLAIN_500, refused, replayed, type Answer, type Asking } from "./answer.js";
 import { Execution } from "./execution.js";
 import { rulesOf, UNAUTHENTICATED, type Awaitable, type GateOptions, type Rules } from "./options.js";
 import { Owner } from "./owner.js";
@@ -33,7 +33,8 @@ export type Admitted =
   | { readonly type: "answer"; readonly answer: Answer }
   /** The store cannot be reached, and it was asked for by name: the handler runs without protection. */
   | { readonly type: "open" }
-  /** The handler runs; then the owner is settled, whatever comes of it. */
+  /** The handler runs, unless the owner {@link Owner.isOver}; then the owner is settled, whatever comes of
+   *  it. */
   | { readonly type: "execute"; readonly owner: Owner };
 
 /** Why a request's body is not there: it is over the limit, it broke off, or somebody else has read it
@@ -216,10 +217,6 @@ export class Gate<R> {
     background?: (work: Promise<void>) => void,
   ): Promise<Admitted> {
     const rules = this.#rules as Rules<never>;
-    if (isOver(lease, this.#lease)) {
-      await this.#letGo(lease);
-      return answered(later(refused(asking, "IDEMPOTENCY_STORE_UNAVAILABLE")));
-    }
     if (this.#owners >= rules.maxOwners) {
       await this.#letGo(lease);
       return answered(refused(asking, "IDEMPOTENCY_OVERLOADED", 1));
@@ -362,12 +359,6 @@ const CONSUMED =
 const NESTED =
   "a request came through two idempotency middlewares with one scope, and the inner one takes it for its own duplicate: " +
   "take one away, or name the inner one in its `scope`, such as [user, \"inner\"]";
-
-/** Whether the claim is so old that somebody else may have taken over: the process stood still. `span` is
- *  what a lease lives; most are not read for that. */
-function isOver(lease: Lease, span: number): boolean {
-  return lease.asked() > span / 4 && lease.remaining() === 0;
-}
 
 /** Whether the execution holds this very key. */
 function isUnder({ slot }: Execution, scope: Scope, key: string): boolean {

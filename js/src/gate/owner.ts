@@ -4,7 +4,7 @@ import { IdempError, StoreError } from "../errors.js";
 import { keptAlive } from "../keep-alive.js";
 import type { Ended, Lease } from "../lease.js";
 import { LONGEST_TIMER } from "../span.js";
-import { inProgress, replayed, type Answer, type Asking } from "./answer.js";
+import { inProgress, later, refused, replayed, type Answer, type Asking } from "./answer.js";
 import { Execution } from "./execution.js";
 import type { Rules } from "./options.js";
 import { isEventStream } from "./payload.js";
@@ -93,10 +93,30 @@ export class Owner {
    * for it, and it is tried again in the background while the lease lives.
    */
   settle(outcome: Outcome): Answer | undefined | Promise<Answer | undefined> {
-    if (this.#settled) return undefined;
+    return this.#settled ? undefined : this.#settleBy(this.#endingOf(outcome));
+  }
+
+  /** Whether the claim is so old that somebody else may have taken over: the process stood still. To be
+   *  asked right before the handler runs, also by those whose claims were granted together: each waits for
+   *  what the handlers before it do at once. Then {@link leave} it, and send {@link comeAgain}. */
+  isOver(): boolean {
+    // What is left of most leases is not read for that.
+    return this.#lease.asked() > this.#at.lease / 4 && this.#lease.remaining() === 0;
+  }
+
+  /** Nothing was executed: gives the claim back. It never rejects, like {@link settle}. */
+  async leave(): Promise<void> {
+    if (!this.#settled) await this.#settleBy(WITHOUT.forget);
+  }
+
+  /** Bids to come again in a second. */
+  comeAgain(): Answer {
+    return later(refused(this.#at.asking, "IDEMPOTENCY_STORE_UNAVAILABLE"));
+  }
+
+  #settleBy(ending: Ending | undefined): Answer | undefined | Promise<Answer | undefined> {
     this.#settled = true;
     this.#awake.stop();
-    const ending = this.#endingOf(outcome);
     const ended = ending && this.#end(ending);
     return isPromise(ended) ? ended.then((ended) => this.#after(ending, ended)) : this.#after(ending, ended);
   }

@@ -62,6 +62,10 @@ export function idempotent<E extends Env = any>(idem: Idempotency, options: Hono
       return next();
     }
     const { owner } = admitted;
+    if (owner.isOver()) {
+      await owner.leave();
+      return replaced(c, responseOf(owner.comeAgain(), new Headers(c.res.headers)));
+    }
     try {
       c.req.raw = renewed(raw, body!);
       c.set("idempotency", owner.execution);

@@ -8,6 +8,7 @@ import { coded, send } from "./answer.js";
 import { isGone, letGo } from "./disconnect.js";
 import { drain, readBody } from "./request-body.js";
 import { capture } from "./response-capture.js";
+import { nextTurn } from "./turn.js";
 
 /** One request `R` of a framework, on its way. */
 export abstract class Exchange<R> {
@@ -53,9 +54,8 @@ export abstract class Exchange<R> {
       contentType: this.req.headers["content-type"],
     };
     const bytes = async () => {
-      // What came together with the head is there once the parser of HTTP is done with that: then nothing
-      // has to listen for it.
-      if (body === undefined) await undefined;
+      // What came together with the head is there by then, and nothing has to listen for it.
+      if (body === undefined) await nextTurn();
       return this.ofKept(await (body ?? this.read()));
     };
     this.gate
@@ -74,13 +74,15 @@ export abstract class Exchange<R> {
     return readBody(this.req, this.gate.bodyLimit);
   }
 
-  private goOn(admitted: Admitted): void {
+  private goOn(admitted: Admitted): void | Promise<void> {
     const { req } = this;
     if (admitted.type === "answer") return this.answer(admitted.answer);
     if (admitted.type === "execute") {
-      if (this.res.headersSent) return this.tooLate(admitted.owner);
-      capture(req, this.res, admitted.owner, this.gate);
-      return this.handOn(admitted.owner.execution);
+      const { owner } = admitted;
+      if (this.res.headersSent) return this.tooLate(owner);
+      if (owner.isOver()) return owner.leave().then(() => this.answer(owner.comeAgain()));
+      capture(req, this.res, owner, this.gate);
+      return this.handOn(owner.execution);
     }
     // Where nobody is there any more, nothing binds the server to do it.
     const gone = isGone(req);
@@ -92,7 +94,7 @@ export abstract class Exchange<R> {
   /** Somebody outside has answered meanwhile, such as a limit of time: nothing is executed any more. */
   private tooLate(owner: Owner): void {
     const { req, res } = this;
-    void owner.settle({ type: "thrown" });
+    void owner.leave();
     letGo(req);
     if (!res.writableEnded) this.fail(coded(Error, "ERR_HTTP_HEADERS_SENT", "The response had begun before the request was admitted"));
   }

@@ -85,6 +85,10 @@ export function idempotent(idem: Idempotency, options: WebOptions): Idempotent {
     if (admitted.type === "answer") return responseOf(admitted.answer);
     if (admitted.type === "open") return handler(renewed(request, body!), ...rest);
     const { owner } = admitted;
+    if (owner.isOver()) {
+      await owner.leave();
+      return responseOf(owner.comeAgain());
+    }
     let response: Response;
     try {
       const again = renewed(request, body!);
