@@ -6,48 +6,60 @@
 -- For another schema or table, replace "public" and idempotency_keys throughout; both match
 -- [a-z_][a-z0-9_]*. The schema has to be there.
 --
--- Times are milliseconds since the Unix epoch on this server's clock.
+-- Times are whole milliseconds on this server's clock.
 
+-- The key is first in the primary key because it tells records apart at the first comparison. The tenant
+-- is a part of it, or an insert would tell a tenant which keys another one has.
 CREATE TABLE "public"."idempotency_keys" (
-    lease_until bigint NOT NULL,              -- the lease is live while now < lease_until
-    gone_at     bigint NOT NULL,              -- the record is there while now < gone_at
-    purge_after bigint NOT NULL,              -- not later than gone_at; see the index below
+    lease_until timestamptz NOT NULL,         -- the lease is live while now < lease_until
+    gone_at     timestamptz NOT NULL,         -- the record is there while now < gone_at
+    purge_after timestamptz NOT NULL,         -- not later than gone_at; see the index below
     tenant      text COLLATE "C" NOT NULL,    -- the first part of the scope
     key         bytea NOT NULL,               -- the other parts and the key, length-framed
     rev         bytea NOT NULL,               -- names this state of the record
     head        bytea NOT NULL,               -- the library's record
     body        bytea NOT NULL,               -- the outcome, or interim state
-    CONSTRAINT "idempotency_keys_pkey" PRIMARY KEY (tenant, key)
+    CONSTRAINT "idempotency_keys_pkey" PRIMARY KEY (key, tenant)
 ) WITH (fillfactor = 70);
 
 -- The purge looks here. No other index, and purge_after is written once in the life of a record
 -- while gone_at moves: so every update leaves the indexed columns alone, and stays in its page.
 CREATE INDEX "idempotency_keys_purge" ON "public"."idempotency_keys" (purge_after);
 
--- The clock that decides every deadline. It goes on while a transaction waits, unlike now().
-CREATE FUNCTION "public"."idempotency_keys_now"() RETURNS bigint
+-- The clock that decides every deadline. It goes on while a transaction waits, unlike now(). Whoever
+-- compares with it or stores it rounds it to milliseconds, timestamptz(3), as the library does.
+CREATE FUNCTION "public"."idempotency_keys_now"() RETURNS timestamptz
 LANGUAGE sql VOLATILE AS
-$$ SELECT pg_catalog.floor(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint $$;
+$$ SELECT pg_catalog.clock_timestamp() $$;
 
 -- A statement sees the rows of the tenant in `idemp.tenant`, and no rows where that is not set.
 -- The owner of the table is bound, too. Superusers and roles with BYPASSRLS are not.
 ALTER TABLE "public"."idempotency_keys" ENABLE ROW LEVEL SECURITY;
 ALTER TABLE "public"."idempotency_keys" FORCE ROW LEVEL SECURITY;
-CREATE POLICY "idempotency_keys_tenant" ON "public"."idempotency_keys"
-    USING (tenant = nullif(pg_catalog.current_setting('idemp.tenant', true), ''))
-    WITH CHECK (tenant = nullif(pg_catalog.current_setting('idemp.tenant', true), ''));
 -- With `idemp.purge` on it sees what is gone, of every tenant, and can delete that and nothing else.
 -- One call of a function that is not inlined: every statement of a tenant prepares this, too, and
 -- then never comes to it.
-CREATE FUNCTION "public"."idempotency_keys_purges"(in_gone_at bigint) RETURNS boolean
+CREATE FUNCTION "public"."idempotency_keys_purges"(in_gone_at timestamptz) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
 $$
 BEGIN
     RETURN pg_catalog.current_setting('idemp.purge', true) = 'on' AND in_gone_at <= "public"."idempotency_keys_now"();
 END
 $$;
-CREATE POLICY "idempotency_keys_purge" ON "public"."idempotency_keys"
-    USING ("public"."idempotency_keys_purges"(gone_at)) WITH CHECK (false);
+-- A setting that was made for a transaction is empty after it, where it was not there before. No row
+-- has an empty tenant, since none can be put.
+CREATE POLICY "idempotency_keys_select" ON "public"."idempotency_keys" FOR SELECT USING (
+    tenant = pg_catalog.current_setting('idemp.tenant', true)
+    OR "public"."idempotency_keys_purges"(gone_at));
+CREATE POLICY "idempotency_keys_insert" ON "public"."idempotency_keys" FOR INSERT
+    WITH CHECK (tenant = nullif(pg_catalog.current_setting('idemp.tenant', true), ''));
+CREATE POLICY "idempotency_keys_update" ON "public"."idempotency_keys" FOR UPDATE USING (
+    tenant = pg_catalog.current_setting('idemp.tenant', true)
+    OR "public"."idempotency_keys_purges"(gone_at))
+    WITH CHECK (tenant = nullif(pg_catalog.current_setting('idemp.tenant', true), ''));
+CREATE POLICY "idempotency_keys_delete" ON "public"."idempotency_keys" FOR DELETE USING (
+    tenant = pg_catalog.current_setting('idemp.tenant', true)
+    OR "public"."idempotency_keys_purges"(gone_at));
 
 -- Compares, then puts: one trip. A question that expects nothing reads first, so that a record that
 -- is there costs no write.
@@ -55,18 +67,18 @@ CREATE POLICY "idempotency_keys_purge" ON "public"."idempotency_keys"
 --   in_expect   null: nothing may lie there; else the revision that has to. Sixteen zero bytes
 --               match none: that asks only to read.
 --   in_rev      the revision of what is put; null: remove.
---   in_durable  true: the commit waits for the disk whatever the server's default; false: it does
---               not wait; null: as the transaction has it.
+--   in_commit   on: the commit waits for the disk whatever the server's default; off: it does not
+--               wait; null: as the transaction has it.
 --
 -- The answer is one value, since a row of them takes as long as the rest:
 --
---   8 bytes     it was put; the time, as int8send writes it
+--   8 bytes     it was put; the time, as timestamptz_send writes it: microseconds since 2000-01-01
 --   9 bytes     it was not, and nothing lies there; the time, and a zero byte
---   longer      it was not; what array_send writes of time, lease_until, gone_at (each as int8send
---               writes it), rev, head and body, which lie there
+--   longer      it was not; what array_send writes of time, lease_until, gone_at (each as
+--               timestamptz_send writes it), rev, head and body, which lie there
 CREATE FUNCTION "public"."idempotency_keys_swap"(
     in_tenant text, in_key bytea, in_expect bytea, in_rev bytea,
-    in_lease_for bigint, in_keep_for bigint, in_head bytea, in_body bytea, in_durable boolean
+    in_lease_for interval, in_keep_for interval, in_head bytea, in_body bytea, in_commit text
 ) RETURNS bytea
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
 $$
@@ -75,11 +87,11 @@ DECLARE
     came_meanwhile boolean;     -- null: no
     rounds integer;             -- null: none
     setting text;
-    now_ms bigint;
-    later_ms bigint;
+    now_at timestamptz;
+    later_at timestamptz;
     there_rev bytea;
-    there_lease_until bigint;
-    there_gone_at bigint;
+    there_lease_until timestamptz;
+    there_gone_at timestamptz;
     there_head bytea;
     there_body bytea;
 BEGIN
@@ -87,52 +99,49 @@ BEGIN
     setting := set_config('idemp.tenant', in_tenant, true);
     LOOP
         IF in_expect <> '\x00000000000000000000000000000000' THEN
-            IF current_setting('synchronous_commit')
-                <> (CASE WHEN in_durable THEN 'on' WHEN NOT in_durable THEN 'off' END)
-            THEN
-                IF NOT in_durable OR current_setting('synchronous_commit') <> 'remote_apply' THEN
-                    setting := set_config('synchronous_commit',
-                        CASE WHEN in_durable THEN 'on' ELSE 'off' END, true);
+            IF current_setting('synchronous_commit') <> in_commit THEN
+                IF in_commit = 'off' OR current_setting('synchronous_commit') <> 'remote_apply' THEN
+                    setting := set_config('synchronous_commit', in_commit, true);
                 END IF;
             END IF;
-            now_ms := "public"."idempotency_keys_now"();
+            now_at := "public"."idempotency_keys_now"()::timestamptz(3);
             -- Where one of these waited for another transaction that failed, it won as of before the wait.
-            IF in_lease_for = 0 AND in_rev IS NOT NULL THEN
+            IF in_lease_for = '0' AND in_rev IS NOT NULL THEN
                 -- gone_at never moves back, nor does lease_until, save that this lease is over now.
                 UPDATE "public"."idempotency_keys" k
-                    SET rev = in_rev, head = in_head, body = in_body, lease_until = now_ms,
-                        gone_at = greatest(k.gone_at, now_ms + in_keep_for)
+                    SET rev = in_rev, head = in_head, body = in_body, lease_until = now_at,
+                        gone_at = greatest(k.gone_at, now_at + in_keep_for)
                     WHERE k.tenant = in_tenant AND k.key = in_key
-                        AND k.rev = in_expect AND now_ms < k.gone_at;
+                        AND k.rev = in_expect AND now_at < k.gone_at;
             ELSIF in_rev IS NULL THEN
                 DELETE FROM "public"."idempotency_keys" k
                     WHERE k.tenant = in_tenant AND k.key = in_key
-                        AND k.rev = in_expect AND now_ms < k.gone_at;
+                        AND k.rev = in_expect AND now_at < k.gone_at;
             ELSE
                 UPDATE "public"."idempotency_keys" k
                     SET rev = in_rev, head = in_head, body = in_body,
-                        lease_until = greatest(k.lease_until, now_ms + in_lease_for),
-                        gone_at = greatest(k.gone_at, now_ms + in_keep_for)
+                        lease_until = greatest(k.lease_until, now_at + in_lease_for),
+                        gone_at = greatest(k.gone_at, now_at + in_keep_for)
                     WHERE k.tenant = in_tenant AND k.key = in_key
-                        AND k.rev = in_expect AND now_ms < k.gone_at
-                    RETURNING CASE WHEN "public"."idempotency_keys_now"() > now_ms + 5 THEN
+                        AND k.rev = in_expect AND now_at < k.gone_at
+                    RETURNING CASE WHEN "public"."idempotency_keys_now"() > now_at + '5ms' THEN
                         (SELECT b.gone_at FROM "public"."idempotency_keys" b
                             WHERE b.tenant = in_tenant AND b.key = in_key) END
                     INTO there_gone_at;
                 IF there_gone_at IS NOT NULL THEN
                     -- A lease counts from now, unless the old record would have gone meanwhile.
-                    later_ms := "public"."idempotency_keys_now"();
-                    IF later_ms < there_gone_at THEN
-                        now_ms := later_ms;
+                    later_at := "public"."idempotency_keys_now"()::timestamptz(3);
+                    IF later_at < there_gone_at THEN
+                        now_at := later_at;
                         UPDATE "public"."idempotency_keys" k
-                            SET lease_until = greatest(k.lease_until, now_ms + in_lease_for),
-                                gone_at = greatest(k.gone_at, now_ms + in_keep_for)
+                            SET lease_until = greatest(k.lease_until, now_at + in_lease_for),
+                                gone_at = greatest(k.gone_at, now_at + in_keep_for)
                             WHERE k.tenant = in_tenant AND k.key = in_key;
                     END IF;
                 END IF;
             END IF;
             IF FOUND THEN
-                RETURN int8send(now_ms);
+                RETURN timestamptz_send(now_at);
             END IF;
         END IF;
 
@@ -147,53 +156,50 @@ BEGIN
                 FROM "public"."idempotency_keys" k
                 WHERE k.tenant = in_tenant AND k.key = in_key;
         END IF;
-        now_ms := "public"."idempotency_keys_now"();
-        IF now_ms < there_gone_at OR in_expect IS NOT NULL THEN
+        now_at := "public"."idempotency_keys_now"()::timestamptz(3);
+        IF now_at < there_gone_at OR in_expect IS NOT NULL THEN
             -- A standby lags behind: what it shows may be long over.
             IF current_setting('transaction_read_only') = 'on' THEN
                 RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction',
                     MESSAGE = 'idempotency keys need a server that can be written';
             END IF;
             IF in_expect IS NOT NULL THEN
-                IF there_rev IS NULL OR now_ms >= there_gone_at THEN
-                    RETURN int8send(now_ms) || '\x00';
+                IF there_rev IS NULL OR now_at >= there_gone_at THEN
+                    RETURN timestamptz_send(now_at) || '\x00';
                 END IF;
                 -- Then it was put between the two statements.
                 came_meanwhile := there_rev = in_expect
                     AND in_expect <> '\x00000000000000000000000000000000';
             END IF;
             IF came_meanwhile IS NOT TRUE THEN
-                RETURN array_send(ARRAY[int8send(now_ms), int8send(there_lease_until),
-                    int8send(there_gone_at), there_rev, there_head, there_body]);
+                RETURN array_send(ARRAY[timestamptz_send(now_at), timestamptz_send(there_lease_until),
+                    timestamptz_send(there_gone_at), there_rev, there_head, there_body]);
             END IF;
         ELSE
-            IF current_setting('synchronous_commit')
-                <> (CASE WHEN in_durable THEN 'on' WHEN NOT in_durable THEN 'off' END)
-            THEN
-                IF NOT in_durable OR current_setting('synchronous_commit') <> 'remote_apply' THEN
-                    setting := set_config('synchronous_commit',
-                        CASE WHEN in_durable THEN 'on' ELSE 'off' END, true);
+            IF current_setting('synchronous_commit') <> in_commit THEN
+                IF in_commit = 'off' OR current_setting('synchronous_commit') <> 'remote_apply' THEN
+                    setting := set_config('synchronous_commit', in_commit, true);
                 END IF;
             END IF;
             IF there_rev IS NULL THEN
                 IF in_rev IS NULL THEN
-                    RETURN int8send(now_ms);
+                    RETURN timestamptz_send(now_at);
                 END IF;
                 INSERT INTO "public"."idempotency_keys" AS k
                     (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
-                    VALUES (in_tenant, in_key, in_rev, now_ms + in_lease_for, now_ms + in_keep_for,
-                            now_ms + in_keep_for, in_head, in_body)
+                    VALUES (in_tenant, in_key, in_rev, now_at + in_lease_for, now_at + in_keep_for,
+                            now_at + in_keep_for, in_head, in_body)
                     ON CONFLICT DO NOTHING;
-                IF FOUND AND "public"."idempotency_keys_now"() <= now_ms + 5 THEN
-                    RETURN int8send(now_ms);
+                IF FOUND AND "public"."idempotency_keys_now"() <= now_at + '5ms' THEN
+                    RETURN timestamptz_send(now_at);
                 ELSIF FOUND THEN
                     -- It waited for another transaction that failed. purge_after is still early
                     -- enough.
-                    now_ms := "public"."idempotency_keys_now"();
+                    now_at := "public"."idempotency_keys_now"()::timestamptz(3);
                     UPDATE "public"."idempotency_keys" k
-                        SET lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for
+                        SET lease_until = now_at + in_lease_for, gone_at = now_at + in_keep_for
                         WHERE k.tenant = in_tenant AND k.key = in_key;
-                    RETURN int8send(now_ms);
+                    RETURN timestamptz_send(now_at);
                 END IF;
                 -- Somebody else was faster. The next statement sees what this one did not.
             ELSIF gone_and_locked IS NULL THEN
@@ -203,14 +209,14 @@ BEGIN
             ELSIF in_rev IS NULL THEN
                 DELETE FROM "public"."idempotency_keys" k
                     WHERE k.tenant = in_tenant AND k.key = in_key;
-                RETURN int8send(now_ms);
+                RETURN timestamptz_send(now_at);
             ELSE
                 UPDATE "public"."idempotency_keys" k
                     SET rev = in_rev, head = in_head, body = in_body,
-                        lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for,
-                        purge_after = now_ms + in_keep_for
+                        lease_until = now_at + in_lease_for, gone_at = now_at + in_keep_for,
+                        purge_after = now_at + in_keep_for
                     WHERE k.tenant = in_tenant AND k.key = in_key;
-                RETURN int8send(now_ms);
+                RETURN timestamptz_send(now_at);
             END IF;
         END IF;
         rounds := coalesce(rounds, 0) + 1;
@@ -223,45 +229,40 @@ END
 $$;
 
 -- Puts without looking, which writes nothing where something is there: then it asks as everybody
--- does. For claim.sql, which has looked.
+-- does. For claim.sql, which has looked, and has set the tenant.
 CREATE FUNCTION "public"."idempotency_keys_put"(
-    in_tenant text, in_key bytea, in_expect bytea, in_rev bytea,
-    in_lease_for bigint, in_keep_for bigint, in_head bytea, in_body bytea, in_durable boolean
+    in_tenant text, in_key bytea, in_rev bytea,
+    in_lease_for interval, in_keep_for interval, in_head bytea, in_body bytea, in_commit text
 ) RETURNS bytea
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
 $$
 DECLARE
-    setting text := set_config('idemp.tenant', in_tenant, true);
-    now_ms bigint;
+    setting text;
+    now_at timestamptz;
 BEGIN
-    IF in_expect IS NULL AND in_rev IS NOT NULL THEN
-        IF current_setting('synchronous_commit')
-            <> (CASE WHEN in_durable THEN 'on' WHEN NOT in_durable THEN 'off' END)
-        THEN
-            IF NOT in_durable OR current_setting('synchronous_commit') <> 'remote_apply' THEN
-                setting := set_config('synchronous_commit',
-                    CASE WHEN in_durable THEN 'on' ELSE 'off' END, true);
-            END IF;
-        END IF;
-        now_ms := "public"."idempotency_keys_now"();
-        INSERT INTO "public"."idempotency_keys" AS k
-            (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
-            VALUES (in_tenant, in_key, in_rev, now_ms + in_lease_for, now_ms + in_keep_for,
-                    now_ms + in_keep_for, in_head, in_body)
-            ON CONFLICT DO NOTHING;
-        IF FOUND THEN
-            IF "public"."idempotency_keys_now"() > now_ms + 5 THEN
-                -- It waited for another transaction that failed. purge_after is still early enough.
-                now_ms := "public"."idempotency_keys_now"();
-                UPDATE "public"."idempotency_keys" k
-                    SET lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for
-                    WHERE k.tenant = in_tenant AND k.key = in_key;
-            END IF;
-            RETURN int8send(now_ms);
+    IF current_setting('synchronous_commit') <> in_commit THEN
+        IF in_commit = 'off' OR current_setting('synchronous_commit') <> 'remote_apply' THEN
+            setting := set_config('synchronous_commit', in_commit, true);
         END IF;
     END IF;
-    RETURN "public"."idempotency_keys_swap"(in_tenant, in_key, in_expect, in_rev,
-        in_lease_for, in_keep_for, in_head, in_body, in_durable);
+    now_at := "public"."idempotency_keys_now"()::timestamptz(3);
+    INSERT INTO "public"."idempotency_keys" AS k
+        (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
+        VALUES (in_tenant, in_key, in_rev, now_at + in_lease_for, now_at + in_keep_for,
+                now_at + in_keep_for, in_head, in_body)
+        ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN "public"."idempotency_keys_swap"(in_tenant, in_key, NULL, in_rev,
+            in_lease_for, in_keep_for, in_head, in_body, in_commit);
+    END IF;
+    IF "public"."idempotency_keys_now"() > now_at + '5ms' THEN
+        -- It waited for another transaction that failed. purge_after is still early enough.
+        now_at := "public"."idempotency_keys_now"()::timestamptz(3);
+        UPDATE "public"."idempotency_keys" k
+            SET lease_until = now_at + in_lease_for, gone_at = now_at + in_keep_for
+            WHERE k.tenant = in_tenant AND k.key = in_key;
+    END IF;
+    RETURN timestamptz_send(now_at);
 END
 $$;
 
@@ -279,7 +280,7 @@ $$;
 --               caller's transaction can go on; that takes a subtransaction. False: it fails.
 CREATE FUNCTION "public"."idempotency_keys_swap_within"(
     in_tenant text, in_key bytea, in_expect bytea, in_rev bytea,
-    in_lease_for bigint, in_keep_for bigint, in_head bytea, in_body bytea, in_wait text,
+    in_lease_for interval, in_keep_for interval, in_head bytea, in_body bytea, in_wait text,
     in_goes_on boolean
 ) RETURNS bytea
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
@@ -288,7 +289,7 @@ DECLARE
     callers_tenant text := current_setting('idemp.tenant', true);
     callers_wait text := current_setting('lock_timeout');
     setting text := set_config('idemp.tenant', in_tenant, true);
-    now_ms bigint;
+    now_at timestamptz;
     answer bytea;
 BEGIN
     IF callers_wait <> in_wait THEN
@@ -300,22 +301,22 @@ BEGIN
     IF in_goes_on THEN
         BEGIN
             IF in_expect IS NULL AND in_rev IS NOT NULL THEN
-                now_ms := "public"."idempotency_keys_now"();
+                now_at := "public"."idempotency_keys_now"()::timestamptz(3);
                 INSERT INTO "public"."idempotency_keys" AS k
                     (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
-                    VALUES (in_tenant, in_key, in_rev, now_ms + in_lease_for, now_ms + in_keep_for,
-                            now_ms + in_keep_for, in_head, in_body)
+                    VALUES (in_tenant, in_key, in_rev, now_at + in_lease_for, now_at + in_keep_for,
+                            now_at + in_keep_for, in_head, in_body)
                     ON CONFLICT DO NOTHING;
                 IF FOUND THEN
-                    IF "public"."idempotency_keys_now"() > now_ms + 5 THEN
+                    IF "public"."idempotency_keys_now"() > now_at + '5ms' THEN
                         -- It waited for another transaction that failed. purge_after is still
                         -- early enough.
-                        now_ms := "public"."idempotency_keys_now"();
+                        now_at := "public"."idempotency_keys_now"()::timestamptz(3);
                         UPDATE "public"."idempotency_keys" k
-                            SET lease_until = now_ms + in_lease_for, gone_at = now_ms + in_keep_for
+                            SET lease_until = now_at + in_lease_for, gone_at = now_at + in_keep_for
                             WHERE k.tenant = in_tenant AND k.key = in_key;
                     END IF;
-                    answer := int8send(now_ms);
+                    answer := timestamptz_send(now_at);
                 END IF;
             END IF;
             IF answer IS NULL THEN
@@ -326,17 +327,17 @@ BEGIN
             answer := NULL;
         END;
     ELSE
-        IF in_lease_for = 0 AND in_rev IS NOT NULL
+        IF in_lease_for = '0' AND in_rev IS NOT NULL
             AND in_expect <> '\x00000000000000000000000000000000'
         THEN
-            now_ms := "public"."idempotency_keys_now"();
+            now_at := "public"."idempotency_keys_now"()::timestamptz(3);
             UPDATE "public"."idempotency_keys" k
-                SET rev = in_rev, head = in_head, body = in_body, lease_until = now_ms,
-                    gone_at = greatest(k.gone_at, now_ms + in_keep_for)
+                SET rev = in_rev, head = in_head, body = in_body, lease_until = now_at,
+                    gone_at = greatest(k.gone_at, now_at + in_keep_for)
                 WHERE k.tenant = in_tenant AND k.key = in_key
-                    AND k.rev = in_expect AND now_ms < k.gone_at;
+                    AND k.rev = in_expect AND now_at < k.gone_at;
             IF FOUND THEN
-                answer := int8send(now_ms);
+                answer := timestamptz_send(now_at);
             END IF;
         END IF;
         IF answer IS NULL THEN
@@ -359,7 +360,7 @@ LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
 $$
 DECLARE
     -- Once: an index is of no use to a clock that goes on.
-    moment bigint := "public"."idempotency_keys_now"();
+    moment timestamptz := "public"."idempotency_keys_now"()::timestamptz(3);
     callers_purge text := coalesce(current_setting('idemp.purge', true), '');
     purged bigint;
     setting text;

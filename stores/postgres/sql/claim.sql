@@ -1,11 +1,16 @@
 -- A question that expects nothing and puts something, in one trip: it reads, and calls a function
--- only where no record is there. Parameters and answer are those of swap.sql; the third is null.
+-- only where no record is there. Parameters are those of swap.sql without the third.
 --
--- The scan needs the tenant that it is set by. Whatever plan there is, what is not seen here the
--- function finds.
-SELECT /* first */ coalesce(
-(SELECT CASE WHEN one.now_ms < one.gone_at AND pg_catalog.current_setting('transaction_read_only') = 'off'
-THEN pg_catalog.array_send(ARRAY[pg_catalog.int8send(one.now_ms), pg_catalog.int8send(one.lease_until), pg_catalog.int8send(one.gone_at), one.rev, one.head, one.body]) END
-FROM (SELECT "public"."idempotency_keys_now"() AS now_ms, k.lease_until, k.gone_at, k.rev, k.head, k.body FROM "public"."idempotency_keys" k
-WHERE k.tenant = (SELECT pg_catalog.set_config('idemp.tenant', $1::text, true)) AND k.key = $2::bytea OFFSET 0) one),
-"public"."idempotency_keys_put"($1::text, $2::bytea, $3::bytea, $4::bytea, $5::bigint, $6::bigint, $7::bytea, $8::bytea, $9::boolean)) AS answer
+-- Where the answer, the last column, is null a record is there, and the columns before it are the time,
+-- lease_until, gone_at, rev, head and body. Else it is as that of swap.sql. The time is no whole number of
+-- milliseconds: round it, half of one up. A client that reads columns as text puts
+-- pg_catalog.timestamptz_send in place of each /* as bytes */.
+--
+-- The scan needs the tenant that the same statement sets. Whatever plan there is, what is not seen here
+-- the function finds.
+SELECT /* first */
+/* as bytes */("public"."idempotency_keys_now"()) AS now_at, /* as bytes */(k.lease_until) AS lease_until, /* as bytes */(k.gone_at) AS gone_at, k.rev, k.head, k.body,
+CASE WHEN "public"."idempotency_keys_now"() < k.gone_at AND pg_catalog.current_setting('transaction_read_only') = 'off' THEN NULL
+ELSE "public"."idempotency_keys_put"(t.tenant, $2::bytea, $3::bytea, $4::interval, $5::interval, $6::bytea, $7::bytea, $8::text) END AS answer
+FROM (SELECT pg_catalog.set_config('idemp.tenant', $1::text, true) AS tenant OFFSET 0) t
+LEFT JOIN "public"."idempotency_keys" k ON k.tenant = t.tenant AND k.key = $2::bytea

@@ -4,4 +4,4 @@
 -- A client that cannot set its connections puts a setting of this statement alone behind /* first */,
 -- such as pg_catalog.set_config('lock_timeout', '1000', true) AS lock_timeout, with its comma. The
 -- answer is the last column.
-SELECT /* first */ "public"."idempotency_keys_swap"($1::text, $2::bytea, $3::bytea, $4::bytea, $5::bigint, $6::bigint, $7::bytea, $8::bytea, $9::boolean) AS answer
+SELECT /* first */ "public"."idempotency_keys_swap"($1::text, $2::bytea, $3::bytea, $4::bytea, $5::interval, $6::interval, $7::bytea, $8::bytea, $9::text) AS answer

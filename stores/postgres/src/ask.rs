@@ -1,42 +1,65 @@
-//! A [`Swap`] as parameters of the SQL function, and its row as [`Swapped`].
+//! A [`Swap`] as parameters of the SQL functions, and its row as [`Swapped`].
 
+use std::error::Error;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use idemp::{Expect, Head, Put, Rev, Slot, StoreError, Swap, Swapped, Timestamp, Verdict};
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::error::unreadable;
 
-/// The parameters of both functions; the ninth is each one's own.
+/// The parameters of the functions; what comes behind them is each one's own.
 pub(crate) struct Ask<'a> {
     tenant: &'a str,
     key: Vec<u8>,
     expect: Option<&'a [u8]>,
     rev: Option<&'a [u8]>,
-    lease_for: i64,
-    keep_for: i64,
+    lease_for: Span,
+    keep_for: Span,
     head: &'a [u8],
     body: &'a [u8],
 }
 
-/// The types of an [`Ask`], without the ninth.
-const TYPES: [Type; 8] = [
+/// The types of an [`Ask`] and of how it is committed.
+pub(crate) const TYPES: [Type; 9] = [
     Type::TEXT,
     Type::BYTEA,
     Type::BYTEA,
     Type::BYTEA,
-    Type::INT8,
-    Type::INT8,
+    Type::INTERVAL,
+    Type::INTERVAL,
     Type::BYTEA,
     Type::BYTEA,
+    Type::TEXT,
 ];
 
-/// The types of all nine parameters.
-pub(crate) fn types(ninth: Type) -> [Type; 9] {
-    let [a, b, c, d, e, f, g, h] = TYPES;
-    [a, b, c, d, e, f, g, h, ninth]
-}
+/// As [`TYPES`], of a claim: it expects nothing, and does not say so.
+pub(crate) const CLAIM_TYPES: [Type; 8] = [
+    Type::TEXT,
+    Type::BYTEA,
+    Type::BYTEA,
+    Type::INTERVAL,
+    Type::INTERVAL,
+    Type::BYTEA,
+    Type::BYTEA,
+    Type::TEXT,
+];
+
+/// As [`TYPES`], inside a transaction of the caller's: how long it waits, and whether it goes on.
+pub(crate) const WITHIN_TYPES: [Type; 10] = [
+    Type::TEXT,
+    Type::BYTEA,
+    Type::BYTEA,
+    Type::BYTEA,
+    Type::INTERVAL,
+    Type::INTERVAL,
+    Type::BYTEA,
+    Type::BYTEA,
+    Type::TEXT,
+    Type::BOOL,
+];
 
 impl<'a> Ask<'a> {
     /// The longest body, in bytes.
@@ -57,8 +80,8 @@ impl<'a> Ask<'a> {
                 key,
                 expect,
                 rev: Some(new.rev.as_bytes()),
-                lease_for: millis(new.lease_for),
-                keep_for: millis(new.keep_for),
+                lease_for: Span(new.lease_for),
+                keep_for: Span(new.keep_for),
                 head: new.head.as_bytes(),
                 body: &new.body,
             },
@@ -67,8 +90,8 @@ impl<'a> Ask<'a> {
                 key,
                 expect,
                 rev: None,
-                lease_for: 0,
-                keep_for: 0,
+                lease_for: Span(Duration::ZERO),
+                keep_for: Span(Duration::ZERO),
                 head: &[],
                 body: &[],
             },
@@ -82,12 +105,12 @@ impl<'a> Ask<'a> {
 
     /// Whether it replaces what is known by something without a lease, or by nothing.
     pub(crate) fn ends(&self) -> bool {
-        self.expect.is_some() && self.lease_for == 0
+        self.expect.is_some() && self.lease_for.millis() == 0
     }
 
     pub(crate) fn parameters<'p>(
         &'p self,
-        ninth: &'p (dyn ToSql + Sync),
+        commit: &'p (dyn ToSql + Sync),
     ) -> [&'p (dyn ToSql + Sync); 9] {
         [
             &self.tenant,
@@ -98,8 +121,18 @@ impl<'a> Ask<'a> {
             &self.keep_for,
             &self.head,
             &self.body,
-            ninth,
+            commit,
         ]
+    }
+
+    /// The parameters of a claim.
+    pub(crate) fn claim<'p>(
+        &'p self,
+        commit: &'p (dyn ToSql + Sync),
+    ) -> [&'p (dyn ToSql + Sync); 8] {
+        let [tenant, key, _, rev, lease_for, keep_for, head, body, commit] =
+            self.parameters(commit);
+        [tenant, key, rev, lease_for, keep_for, head, body, commit]
     }
 }
 
@@ -114,16 +147,60 @@ fn columns(slot: &idemp::SlotKey) -> (&str, Vec<u8>) {
     (tenant, key)
 }
 
-/// Whole milliseconds, as `Timestamp` counts them. 2^60 of them are 36 million years: a sum of
-/// two does not overflow.
-fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).map_or(1 << 60, |millis| millis.min(1 << 60))
+/// Whole milliseconds, as `Timestamp` counts them, and at most 100,000 years: the server's times end
+/// in 294276.
+#[derive(Debug)]
+struct Span(Duration);
+
+impl Span {
+    const MOST: i64 = 100_000 * 365 * 86_400_000;
+
+    fn millis(&self) -> i64 {
+        i64::try_from(self.0.as_millis()).map_or(Self::MOST, |millis| millis.min(Self::MOST))
+    }
+}
+
+/// As the server writes an interval: microseconds, days and months.
+impl ToSql for Span {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(&(self.millis() * 1000).to_be_bytes());
+        out.extend_from_slice(&[0; 8]);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::INTERVAL
+    }
+
+    to_sql_checked!();
+}
+
+/// Reads what a claim answers: the columns of `claim.sql`. `None` where the record was going as it was
+/// read: then it is to be asked again, by the function that tells such moments apart.
+pub(crate) fn claimed(row: &Row) -> Result<Option<Swapped>, StoreError> {
+    let answered: Option<&[u8]> = row.try_get(6).map_err(|error| unreadable(&error))?;
+    if answered.is_some() {
+        return read(answered);
+    }
+    let time =
+        |column| -> Result<Time<'_>, _> { row.try_get(column).map_err(|error| unreadable(&error)) };
+    let bytes = |column| row.try_get(column).map_err(|error| unreadable(&error));
+    let there = slot(time(1)?.0, time(2)?.0, bytes(3)?, bytes(4)?, bytes(5)?)?;
+    let now = timestamp(time(0)?.0)?;
+    if now >= there.gone_at {
+        return Ok(None);
+    }
+    let verdict = Verdict::Lost(Some(there));
+    Ok(Some(Swapped { now, verdict }))
 }
 
 /// Reads the answer, in one of the three forms that `0001_table.sql` tells; `None` where another
 /// transaction holds the record.
 pub(crate) fn answer(row: &Row) -> Result<Option<Swapped>, StoreError> {
-    let answer: Option<&[u8]> = row.try_get(0).map_err(|error| unreadable(&error))?;
+    read(row.try_get(0).map_err(|error| unreadable(&error))?)
+}
+
+fn read(answer: Option<&[u8]>) -> Result<Option<Swapped>, StoreError> {
     let Some(answer) = answer else {
         return Ok(None);
     };
@@ -132,17 +209,27 @@ pub(crate) fn answer(row: &Row) -> Result<Option<Swapped>, StoreError> {
         ref now if now.len() == 8 => (timestamp(now)?, Verdict::Won),
         _ => {
             let [now, lease_until, gone_at, rev, head, body] = elements(answer)?;
-            let there = Slot {
-                rev: Rev::from_bytes(rev.try_into().map_err(|_| not_ours("a revision"))?),
-                lease_until: timestamp(lease_until)?,
-                gone_at: timestamp(gone_at)?,
-                head: Head::from_bytes(head).ok_or_else(|| not_ours("a head"))?,
-                body: body.into(),
-            };
+            let there = slot(lease_until, gone_at, rev, head, body)?;
             (timestamp(now)?, Verdict::Lost(Some(there)))
         }
     };
     Ok(Some(Swapped { now, verdict }))
+}
+
+fn slot(
+    lease_until: &[u8],
+    gone_at: &[u8],
+    rev: &[u8],
+    head: &[u8],
+    body: &[u8],
+) -> Result<Slot, StoreError> {
+    Ok(Slot {
+        rev: Rev::from_bytes(rev.try_into().map_err(|_| not_ours("a revision"))?),
+        lease_until: timestamp(lease_until)?,
+        gone_at: timestamp(gone_at)?,
+        head: Head::from_bytes(head).ok_or_else(|| not_ours("a head"))?,
+        body: body.into(),
+    })
 }
 
 /// The elements of an array in the form of the wire: after five numbers of 32 bits each behind its
@@ -166,10 +253,26 @@ fn elements<const N: usize>(array: &[u8]) -> Result<[&[u8]; N], StoreError> {
     }
 }
 
-/// As `int8send` writes it. Before 1970 there is nothing.
-fn timestamp(millis: &[u8]) -> Result<Timestamp, StoreError> {
-    let millis = millis.try_into().map_err(|_| not_ours("a time"))?;
-    let millis = i64::from_be_bytes(millis);
+/// A column of a time, as the server sends it.
+struct Time<'a>(&'a [u8]);
+
+impl<'a> FromSql<'a> for Time<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(raw))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TIMESTAMPTZ
+    }
+}
+
+/// As `timestamptz_send` writes it: microseconds since 2000. Before 1970 there is nothing. The clock is
+/// rounded as the server rounds it; all other times are whole milliseconds.
+fn timestamp(micros: &[u8]) -> Result<Timestamp, StoreError> {
+    const YEAR_2000: i64 = 946_684_800_000;
+    let micros = micros.try_into().map_err(|_| not_ours("a time"))?;
+    let micros = i64::from_be_bytes(micros);
+    let millis = YEAR_2000 + micros.saturating_add(500).div_euclid(1000);
     Ok(Timestamp::from_millis(u64::try_from(millis).unwrap_or(0)))
 }
 

@@ -5,6 +5,7 @@ mod error;
 mod migrate;
 mod names;
 mod options;
+mod prepared;
 mod purge;
 pub mod sql;
 mod store;

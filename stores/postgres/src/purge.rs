@@ -1,7 +1,6 @@
 //! Removing what is gone.
 
 use idemp::StoreError;
-use tokio_postgres::types::Type;
 
 use crate::error::unreadable;
 use crate::store::PostgresStore;
@@ -17,7 +16,7 @@ impl PostgresStore {
     /// [`StoreError`]. Records that are gone may have been deleted.
     pub async fn purge(&self, limit: u32) -> Result<u64, StoreError> {
         let row = self
-            .ask(self.purge_statement(), &[Type::INT8], &[&i64::from(limit)])
+            .ask(self.purge_statement(), &[&i64::from(limit)])
             .await?;
         let purged: i64 = row.try_get(0).map_err(|error| unreadable(&error))?;
         Ok(purged.unsigned_abs())

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,11 @@ use idemp::{AsyncStore, StoreError, Swap, Swapped};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
-use crate::ask::{Ask, answer, types};
+use crate::ask::{Ask, CLAIM_TYPES, TYPES, WITHIN_TYPES, answer, claimed};
 use crate::error::{meaning, without_connection};
 use crate::names::Names;
 use crate::options::{Commit, PostgresOptions};
+use crate::prepared::Prepared;
 use crate::sql;
 
 /// Idempotency keys in a table of PostgreSQL. Cheap to clone: clones share their connections.
@@ -29,14 +31,14 @@ pub struct PostgresStore {
 struct Shared {
     pool: Pool,
     names: Names,
-    claim: String,
-    swap: String,
-    swap_within: String,
-    purge: String,
+    claim: Prepared,
+    swap: Prepared,
+    swap_within: Prepared,
+    purge: Prepared,
     timeout: Duration,
     lock_wait: Duration,
     /// What a question says about its commit; none where its connection has said it.
-    durable: Option<bool>,
+    commit: Option<&'static str>,
     pooled_transactions: bool,
 }
 
@@ -70,17 +72,17 @@ impl PostgresStore {
         pooled_transactions: bool,
     ) -> Self {
         let shared = Shared {
-            claim: statement(&names, sql::CLAIM),
-            swap: statement(&names, sql::SWAP),
-            swap_within: statement(&names, sql::SWAP_WITHIN),
-            purge: statement(&names, sql::PURGE),
+            claim: Prepared::new(statement(&names, sql::CLAIM), &CLAIM_TYPES),
+            swap: Prepared::new(statement(&names, sql::SWAP), &TYPES),
+            swap_within: Prepared::new(statement(&names, sql::SWAP_WITHIN), &WITHIN_TYPES),
+            purge: Prepared::new(statement(&names, sql::PURGE), &[Type::INT8]),
             pool,
             names,
             timeout,
             lock_wait,
-            durable: match commit {
-                Commit::Durable => Some(true), // whatever the connection was told since
-                Commit::Relaxed => pooled_transactions.then_some(false),
+            commit: match commit {
+                Commit::Durable => Some("on"), // whatever the connection was told since
+                Commit::Relaxed => pooled_transactions.then_some("off"),
             },
             pooled_transactions,
         };
@@ -93,11 +95,11 @@ impl PostgresStore {
         &self.shared.names
     }
 
-    pub(crate) fn swap_within(&self) -> &str {
+    pub(crate) fn swap_within(&self) -> &Prepared {
         &self.shared.swap_within
     }
 
-    pub(crate) fn purge_statement(&self) -> &str {
+    pub(crate) fn purge_statement(&self) -> &Prepared {
         &self.shared.purge
     }
 
@@ -117,13 +119,14 @@ impl PostgresStore {
     /// time is closed: what it still brings belongs to nobody.
     pub(crate) async fn ask(
         &self,
-        statement: &str,
-        types: &[Type],
+        statement: &Prepared,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Row, StoreError> {
         let connection = self.connection().await?;
-        let row = self.row(&connection, statement, types, parameters);
-        match within_time(self.shared.timeout, row).await {
+        // Where it is: it is large, and to wait for it would move it.
+        let limit = self.shared.timeout;
+        let row = within_time(limit, pin!(self.row(&connection, statement, parameters))).await;
+        match row {
             Some(row) => row.map_err(|error| meaning(&error)),
             None => {
                 drop(Object::take(connection));
@@ -135,19 +138,19 @@ impl PostgresStore {
     async fn row(
         &self,
         connection: &Object,
-        statement: &str,
-        types: &[Type],
+        statement: &Prepared,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Row, Error> {
         if self.shared.pooled_transactions {
             let typed: Vec<_> = parameters
                 .iter()
                 .copied()
-                .zip(types.iter().cloned())
+                .zip(statement.types().iter().cloned())
                 .collect();
-            return connection.query_typed_one(statement, &typed).await;
+            return connection.query_typed_one(statement.text(), &typed).await;
         }
-        let statement = connection.prepare_typed_cached(statement, types).await?;
+        let statement = statement.on(&connection.statement_cache, connection);
+        let statement = statement.await?;
         connection.query_one(&statement, parameters).await
     }
 }
@@ -155,12 +158,16 @@ impl PostgresStore {
 impl AsyncStore for PostgresStore {
     async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
         let ask = Ask::new(swap)?;
-        let parameters = ask.parameters(&self.shared.durable);
-        let statement = match ask.claims() {
-            true => &self.shared.claim,
-            false => &self.shared.swap,
-        };
-        let row = self.ask(statement, &types(Type::BOOL), &parameters).await?;
+        let commit = &self.shared.commit;
+        if ask.claims() {
+            let claim = &self.shared.claim;
+            let row = self.ask(claim, &ask.claim(commit)).await?;
+            if let Some(swapped) = claimed(&row)? {
+                return Ok(swapped);
+            }
+        }
+        let swap = &self.shared.swap;
+        let row = self.ask(swap, &ask.parameters(commit)).await?;
         answer(&row)?.ok_or(StoreError::Busy)
     }
 }

@@ -1,12 +1,13 @@
 //! [`Within`]: the store inside a transaction of the caller's.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use idemp::{AsyncStore, StoreError, Swap, Swapped};
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::ToSql;
 
-use crate::ask::{Ask, answer, types};
+use crate::ask::{Ask, answer};
 use crate::error::meaning;
 use crate::store::{PostgresStore, within_time};
 
@@ -65,15 +66,16 @@ impl<'t> From<&'t tokio_postgres::Transaction<'t>> for Transaction<'t> {
 impl Within<'_> {
     async fn row(&self, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row, tokio_postgres::Error> {
         let statement = self.store.swap_within();
-        let types = [&types(Type::TEXT)[..], &[Type::BOOL]].concat();
         match self.transaction {
             Transaction::Pooled(transaction) => {
-                let statement = transaction.prepare_typed_cached(statement, &types).await?;
+                let statement = statement.on(&transaction.statement_cache, transaction.client());
+                let statement = statement.await?;
                 transaction.query_one(&statement, parameters).await
             }
             Transaction::Plain(transaction) => {
+                let types = statement.types().iter().cloned();
                 let typed: Vec<_> = parameters.iter().copied().zip(types).collect();
-                transaction.query_typed_one(statement, &typed).await
+                transaction.query_typed_one(statement.text(), &typed).await
             }
         }
     }
@@ -88,7 +90,7 @@ impl AsyncStore for Within<'_> {
         let goes_on = !ask.ends();
         let parameters = ask.parameters(&wait);
         let parameters = [&parameters[..], &[&goes_on]].concat();
-        let row = within_time(limit, self.row(&parameters)).await;
+        let row = within_time(limit, pin!(self.row(&parameters))).await;
         let row = row.ok_or(StoreError::Timeout)?;
         answer(&row.map_err(|error| meaning(&error))?)?.ok_or(StoreError::Busy)
     }

@@ -29,8 +29,8 @@ impl Subject for InATable {
     async fn step(&self, room: &Room, by_ms: i64) {
         room.step(by_ms);
         Postgres::shared().sql(&format!(
-            "CREATE OR REPLACE FUNCTION \"public\".\"{}_now\"() RETURNS bigint LANGUAGE sql VOLATILE AS
-             $$ SELECT floor(date_part('epoch', clock_timestamp()) * 1000)::bigint + ({}) $$",
+            "CREATE OR REPLACE FUNCTION \"public\".\"{}_now\"() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+             $$ SELECT clock_timestamp() + '{}ms'::interval $$",
             room.name(),
             room.offset()
         ));

@@ -155,8 +155,8 @@ async fn a_purge_looks_into_the_index_and_not_at_every_row() {
     let store = place.store().await;
     place.sql(
         "INSERT INTO KEYS (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
-         SELECT 't' || n, '\\x01', '\\x01', n, g, g, '', '' FROM generate_series(1, 20000) n,
-         LATERAL (SELECT CASE WHEN n <= 10 THEN n ELSE 9e15::bigint END g) later;
+         SELECT 't' || n, '\\x01', '\\x01', g, g, g, '', '' FROM generate_series(1, 20000) n,
+         LATERAL (SELECT CASE WHEN n <= 10 THEN timestamptz '2000-01-01' ELSE '9999-01-01' END g) later;
          ANALYZE KEYS",
     );
     let counts = || {

@@ -87,14 +87,14 @@ async fn without_a_tenant_nothing_is_seen_changed_or_inserted() {
         );
         assert!(rows(client, &place, None).await.is_empty());
         for (statement, done) in [
-            ("UPDATE KEYS SET gone_at = 0", Ok(0)),
+            ("UPDATE KEYS SET gone_at = 'epoch'", Ok(0)),
             ("DELETE FROM KEYS", Ok(0)),
             (
-                "INSERT INTO KEYS VALUES (1, 1, 1, '', '', '', '', '')",
+                "INSERT INTO KEYS VALUES ('epoch', 'epoch', 'epoch', '', '', '', '', '')",
                 Err("42501"),
             ),
             (
-                "INSERT INTO KEYS VALUES (1, 1, 1, 'tenant-1', '', '', '', '')",
+                "INSERT INTO KEYS VALUES ('epoch', 'epoch', 'epoch', 'tenant-1', '', '', '', '')",
                 Err("42501"),
             ),
         ] {
@@ -116,14 +116,14 @@ async fn a_tenant_can_neither_write_nor_hit_upon_the_rows_of_another() {
     // A key that the other tenant has and one that it has not: the same answer.
     for tenant in ["tenant-1", "tenant-9"] {
         let insert = format!(
-            "INSERT INTO {0} SELECT 1, 1, 1, $1, key, '', '', '' FROM (VALUES ('\\x01'::bytea)) k (key)",
+            "INSERT INTO {0} SELECT 'epoch', 'epoch', 'epoch', $1, key, '', '', '' FROM (VALUES ('\\x01'::bytea)) k (key)",
             place.table
         );
         let error = client.execute(&insert, &[&tenant]).await.unwrap_err();
         assert_eq!(error.code().unwrap().code(), "42501");
     }
     let own = format!(
-        "INSERT INTO {} VALUES (1, 1, 1, 'tenant-2', '', '', '', '')",
+        "INSERT INTO {} VALUES ('epoch', 'epoch', 'epoch', 'tenant-2', '', '', '', '')",
         place.table
     );
     client.execute(&own, &[]).await.unwrap();
@@ -250,7 +250,7 @@ async fn several_purgers_and_a_new_lease_share_the_work() {
     let place = Place::new();
     let (store, _) = by_a_service(&place).await;
     place.sql(
-        "INSERT INTO KEYS SELECT 1, 1, 1, 't' || n, '\\x01', '\\x01', '', '' FROM generate_series(1, 2000) n",
+        "INSERT INTO KEYS SELECT 'epoch', 'epoch', 'epoch', 't' || n, '\\x01', '\\x01', '', '' FROM generate_series(1, 2000) n",
     );
     // A transaction holds some of them: the purgers pass over those, and do not wait.
     let mut superuser = connect(&place.server.superuser_url()).await;

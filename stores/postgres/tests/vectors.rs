@@ -24,31 +24,33 @@ fn vectors() -> Vec<Applied> {
 
 /// Sets the clock of the table, and what lies in it, as the superuser.
 async fn arrange(superuser: &Client, table: &str, case: &Applied) {
-    let now = case.now.as_millis();
+    let now = at(case.now);
     let clock = format!(
         "TRUNCATE {table};
-         CREATE OR REPLACE FUNCTION {table}_now() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT {now}::bigint'"
+         CREATE OR REPLACE FUNCTION {table}_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$ SELECT {now} $$"
     );
     superuser.batch_execute(&clock).await.unwrap();
     let Some(slot) = &case.slot else { return };
     let (tenant, key) = columns(&case.swap);
     let insert = format!(
         "INSERT INTO {table} (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
-         VALUES ($1, $2, $3, $4, $5, $5, $6, $7)"
+         VALUES ($1, $2, $3, {0}, {1}, {1}, $4, $5)",
+        at(slot.lease_until),
+        at(slot.gone_at),
     );
-    let deadlines = [slot.lease_until, slot.gone_at].map(|at| at.as_millis() as i64);
     let rev = &slot.rev.as_bytes()[..];
     let (head, body) = (slot.head.as_bytes(), &*slot.body);
-    let row: [&(dyn idemp_postgres::tokio_postgres::types::ToSql + Sync); 7] = [
-        &tenant,
-        &key,
-        &rev,
-        &deadlines[0],
-        &deadlines[1],
-        &head,
-        &body,
-    ];
+    let row: [&(dyn idemp_postgres::tokio_postgres::types::ToSql + Sync); 5] =
+        [&tenant, &key, &rev, &head, &body];
     superuser.execute(&insert, &row).await.unwrap();
+}
+
+/// A time as SQL.
+fn at(time: Timestamp) -> String {
+    format!(
+        "('epoch'::timestamptz + '{}ms'::interval)",
+        time.as_millis()
+    )
 }
 
 /// The two columns of the primary key, as the README tells them.
@@ -61,16 +63,18 @@ fn columns(swap: &Swap) -> (String, Vec<u8>) {
 }
 
 async fn lies_there(superuser: &Client, table: &str) -> Option<Slot> {
-    let select = format!("SELECT rev, lease_until, gone_at, head, body, purge_after FROM {table}");
+    let millis = |column: &str| format!("(extract(epoch FROM {column}) * 1000)::bigint");
+    let times = ["lease_until", "gone_at", "purge_after"].map(millis);
+    let select = format!("SELECT rev, head, body, {} FROM {table}", times.join(", "));
     let row = superuser.query_opt(&select, &[]).await.unwrap()?;
     let at = |column: usize| Timestamp::from_millis(row.get::<_, i64>(column) as u64);
-    assert!(at(5) <= at(2), "the purge would come too late");
+    assert!(at(5) <= at(4), "the purge would come too late");
     Some(Slot {
         rev: idemp::Rev::from_bytes(row.get::<_, &[u8]>(0).try_into().unwrap()),
-        lease_until: at(1),
-        gone_at: at(2),
-        head: idemp::Head::from_bytes(row.get(3)).unwrap(),
-        body: row.get::<_, &[u8]>(4).into(),
+        lease_until: at(3),
+        gone_at: at(4),
+        head: idemp::Head::from_bytes(row.get(1)).unwrap(),
+        body: row.get::<_, &[u8]>(2).into(),
     })
 }
 

@@ -76,8 +76,8 @@ async fn a_question_that_stalls_is_answered_as_of_one_instant() {
     let table = &place.table;
     let stalling = format!(
         "CREATE SEQUENCE {table}_readings INCREMENT BY 7;
-         CREATE OR REPLACE FUNCTION {table}_now() RETURNS bigint LANGUAGE sql VOLATILE AS
-         'SELECT nextval(''public.{table}_readings'')'"
+         CREATE OR REPLACE FUNCTION {table}_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+         $$ SELECT to_timestamp(nextval('public.{table}_readings') / 1000.0) $$"
     );
     let owner = place.client().await;
     owner.batch_execute(&stalling).await.unwrap();
@@ -104,6 +104,40 @@ async fn a_question_that_stalls_is_answered_as_of_one_instant() {
                 }
             }
         }
+    }
+}
+
+/// A claim reads the clock to look whether a record is there, and to say when that was.
+#[tokio::test]
+async fn a_clock_that_is_set_back_in_the_middle_of_a_claim_shows_nothing_that_is_gone() {
+    let place = Place::new();
+    let store = place.store().await;
+    // By turns five seconds before a record goes, and five after.
+    place.sql(
+        "CREATE SEQUENCE KEYS_readings; GRANT USAGE ON KEYS_readings TO idemp_app;
+         CREATE OR REPLACE FUNCTION KEYS_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+         $$ SELECT to_timestamp(nextval('public.KEYS_readings') % 2 * 10) $$",
+    );
+    for (turn, there) in (0..20).map(|turn| (turn, fresh())) {
+        let slot = slot(&format!("k{turn}"));
+        let old = put_for(there, MINUTE, MINUTE, b"old");
+        ask(&store, slot.clone(), Expect::Vacant, old).await;
+        place.sql("UPDATE KEYS SET lease_until = to_timestamp(5), gone_at = to_timestamp(5)");
+        if turn % 2 == 1 {
+            place.sql("SELECT nextval('KEYS_readings')");
+        }
+        let mut model = read(&store, slot.clone()).await;
+        let swap = Swap {
+            slot,
+            expect: Expect::Vacant,
+            put: put(fresh(), b"new"),
+        };
+        let reply = store.swap(&swap).await.unwrap();
+        if let Verdict::Lost(Some(there)) = &reply.verdict {
+            assert!(reply.now < there.gone_at, "{reply:?}");
+            model = Some(there.clone());
+        }
+        assert_eq!(reply, apply(&mut model, &swap, reply.now));
     }
 }
 

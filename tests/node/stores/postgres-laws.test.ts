@@ -53,7 +53,7 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
 /** The clock is a function in the database: all who use the table see it. */
 async function setClock({ name, offset }: Room) {
   await admin.query(
-    `CREATE OR REPLACE FUNCTION "public"."${name}_now"() RETURNS bigint LANGUAGE sql VOLATILE AS
-     $$ SELECT floor(date_part('epoch', clock_timestamp()) * 1000)::bigint + (${offset}) $$`,
+    `CREATE OR REPLACE FUNCTION "public"."${name}_now"() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+     $$ SELECT clock_timestamp() + '${offset}ms'::interval $$`,
   );
 }

@@ -28,19 +28,23 @@ after(async () => {
 
 const bytes = (value: Buffer) => new Uint8Array(value);
 
+/** A time as SQL. */
+const at = (millis: number) => `('epoch'::timestamptz + '${millis}ms'::interval)`;
+
 /** Sets the clock of a table, and what lies in it. */
 async function arrange(table: string, { slot, now, swap }: Case) {
   await superuser.query(
     `TRUNCATE ${table};
-     CREATE OR REPLACE FUNCTION ${table}_now() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT ${now}::bigint'`,
+     CREATE OR REPLACE FUNCTION ${table}_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$ SELECT ${at(now)} $$`,
   );
   if (!slot) return;
   const full = Buffer.from(swap.slot, "hex");
   const end = 3 + full.readUInt16BE(1);
   const key = Buffer.concat([full.subarray(0, 1), full.subarray(end)]);
   await superuser.query(
-    `INSERT INTO ${table} (tenant, key, rev, lease_until, gone_at, purge_after, head, body) VALUES ($1, $2, $3, $4, $5, $5, $6, $7)`,
-    [full.toString("utf8", 3, end), key, Buffer.from(slot.rev, "hex"), slot.leaseUntil, slot.goneAt, slot.head, slot.body],
+    `INSERT INTO ${table} (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
+     VALUES ($1, $2, $3, ${at(slot.leaseUntil)}, ${at(slot.goneAt)}, ${at(slot.goneAt)}, $4, $5)`,
+    [full.toString("utf8", 3, end), key, Buffer.from(slot.rev, "hex"), slot.head, slot.body],
   );
 }
 
@@ -50,7 +54,7 @@ async function liesIn(table: string) {
   const [row] = rows;
   if (!row) return undefined;
   const { rev, lease_until, gone_at, head, body } = row;
-  return { rev: rev.toString("hex"), leaseUntil: Number(lease_until), goneAt: Number(gone_at), head: bytes(head), body: bytes(body) };
+  return { rev: rev.toString("hex"), leaseUntil: lease_until.getTime(), goneAt: gone_at.getTime(), head: bytes(head), body: bytes(body) };
 }
 
 let tables = 0;

@@ -17,10 +17,15 @@ const LONGEST_BODY = 256 * 1024 * 1024;
 export function parameters({ slot, expect, put }: Swap): Parameter[] {
   const [tenant, key] = columns(slot);
   const expected = expect === "vacant" ? null : bytes(expect.rev);
-  if (put === "remove") return [tenant, key, expected, null, "0", "0", NOTHING, NOTHING];
+  if (put === "remove") return [tenant, key, expected, null, "0ms", "0ms", NOTHING, NOTHING];
   const { rev, leaseFor, keepFor, head, body } = put;
   if (body.length > LONGEST_BODY) throw unusable("a body has at most 256 MiB");
-  return [tenant, key, expected, bytes(rev), millis(leaseFor), millis(keepFor), head, body];
+  return [tenant, key, expected, bytes(rev), interval(leaseFor), interval(keepFor), head, body];
+}
+
+/** The parameters of a claim: it expects nothing, and does not say so. */
+export function claiming([tenant, key, , ...others]: Parameter[]): Parameter[] {
+  return [tenant as string, key as Uint8Array, ...others];
 }
 
 /** Whether it expects nothing and puts something. */
@@ -46,9 +51,22 @@ function columns(slot: string): [tenant: string, key: Uint8Array] {
 
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** 2^60 milliseconds are 36 million years: a sum of two does not overflow. */
-function millis(span: number): string {
-  return String(BigInt(Math.min(span, 2 ** 60)));
+/** At most 100,000 years of whole milliseconds: the server's times end in 294276. */
+function interval(span: number): string {
+  return `${Math.min(Math.trunc(span), 100_000 * 365 * 86_400_000)}ms`;
+}
+
+/** Reads what a claim answers: the columns of `claim.sql`. A setting of the statement's own may stand
+ *  before them. `undefined` where the record was going as it was read: then it is to be asked again, by the
+ *  function that tells such moments apart. */
+export function claimed(row: readonly Value[]): Swapped | undefined {
+  const columns = row.slice(-7);
+  if (columns.length < 7) throw corrupt("the answer has not the columns that were asked for");
+  if (columns[6] !== null) return answer(columns);
+  const [now, leaseUntil, goneAt, rev, head, body] = columns.slice(0, 6).map((value) => bytea(value ?? "")) as Elements;
+  const slot = there(leaseUntil, goneAt, rev, head, body);
+  const swapped = { now: time(now), won: false as const, slot };
+  return swapped.now < slot.goneAt ? swapped : undefined;
 }
 
 /** Reads the answer, in one of the three forms that `0001_table.sql` tells; `undefined` where another
@@ -61,9 +79,12 @@ export function answer(row: readonly Value[]): Swapped | undefined {
   if (said.length === 8) return { now: time(said), won: true };
   if (said.length === 9 && said[8] === 0) return { now: time(said.subarray(0, 8)), won: false, slot: undefined };
   const [now, leaseUntil, goneAt, rev, head, body] = elements(said);
+  return { now: time(now), won: false, slot: there(leaseUntil, goneAt, rev, head, body) };
+}
+
+function there(leaseUntil: Uint8Array, goneAt: Uint8Array, rev: Uint8Array, head: Uint8Array, body: Uint8Array) {
   if (rev.length !== 16) throw corrupt("a revision in the table has a length that none has");
-  const slot = { rev: Buffer.from(rev).toString("hex"), leaseUntil: time(leaseUntil), goneAt: time(goneAt), head, body };
-  return { now: time(now), won: false, slot };
+  return { rev: Buffer.from(rev).toString("hex"), leaseUntil: time(leaseUntil), goneAt: time(goneAt), head, body };
 }
 
 type Elements = [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array];
@@ -85,13 +106,17 @@ function elements(array: Uint8Array): Elements {
   return read as Elements;
 }
 
-/** As `int8send` writes it. Before 1970 there is nothing. */
+/** As `timestamptz_send` writes it: microseconds since 2000. Before 1970 there is nothing. The clock is
+ *  rounded as the server rounds it; all other times are whole milliseconds. */
 function time(value: Uint8Array): number {
   if (value.length !== 8) throw unreadable();
-  const millis = Number(new DataView(value.buffer, value.byteOffset, 8).getBigInt64(0));
+  const micros = new DataView(value.buffer, value.byteOffset, 8).getBigInt64(0);
+  const millis = Number((micros + YEAR_2000 + 500n) / 1000n);
   if (!Number.isSafeInteger(millis)) throw unreadable();
   return Math.max(0, millis);
 }
+
+const YEAR_2000 = 946_684_800_000_000n;
 
 /** A number of 64 bits, as far as JavaScript counts. */
 export function whole(value: Value | undefined): number {

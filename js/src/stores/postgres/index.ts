@@ -4,7 +4,7 @@ import { DRIVE, type Driving } from "../../driver.js";
 import { CLAIM, PURGE, SWAP, SWAP_WITHIN } from "../../generated/postgres.js";
 import type { StoreError } from "../../errors.js";
 import type { Store, Swap, Swapped } from "../../store.js";
-import { answer, claims, ends, parameters, whole, type Parameter } from "./ask.js";
+import { answer, claimed, claiming, claims, ends, parameters, whole, type Parameter } from "./ask.js";
 import type { PostgresClient, PostgresTransaction } from "./client.js";
 import { drive } from "./drive.js";
 import { busy, meaning } from "./fault.js";
@@ -94,15 +94,20 @@ class Table implements PostgresStore, Driving {
   ) {
     this.link = linkTo(client);
     const waits = `pg_catalog.set_config('lock_timeout', '${options.lockWait}', true) AS lock_timeout,`;
-    this.claim = statement(CLAIM.replace(FIRST, waits), options);
+    this.claim = statement(CLAIM.replace(FIRST, waits).replaceAll(AS_BYTES, "pg_catalog.timestamptz_send"), options);
     this.swaps = statement(SWAP.replace(FIRST, waits), options);
     this.within = statement(SWAP_WITHIN, options);
   }
 
   async swap(swap: Swap): Promise<Swapped> {
-    const values: Parameter[] = [...parameters(swap), this.options.durable];
+    const { commit, timeout } = this.options;
+    const values: Parameter[] = [...parameters(swap), commit];
     try {
-      const swapped = answer(await this.link.one(claims(swap) ? this.claim : this.swaps, values, this.options.timeout));
+      if (claims(swap)) {
+        const found = claimed(await this.link.one(this.claim, claiming(values), timeout));
+        if (found) return found;
+      }
+      const swapped = answer(await this.link.one(this.swaps, values, timeout));
       if (swapped) return swapped;
     } catch (error) {
       throw meaning(error);
@@ -168,6 +173,9 @@ class Within implements Driving {
 
 /** Where a setting of one statement stands. */
 const FIRST = "/* first */";
+
+/** Stands before a time, which as text is written in one of several ways. */
+const AS_BYTES = "/* as bytes */";
 
 function statement(sql: string, { names, prepares }: Options): Statement {
   const text = names.putInto(sql);

@@ -27,7 +27,8 @@ export interface Options {
   readonly names: Names;
   readonly timeout: number;
   readonly lockWait: number;
-  readonly durable: boolean;
+  /** What `synchronous_commit` is to be. */
+  readonly commit: "on" | "off";
   readonly prepares: boolean;
 }
 
@@ -43,7 +44,7 @@ export function checked(options: PostgresStoreOptions): Options {
     names: new Names(schema, table),
     timeout: within,
     lockWait: waits,
-    durable: commit === "durable",
+    commit: commit === "durable" ? "on" : "off",
     prepares: !pooledTransactions,
   };
 }
