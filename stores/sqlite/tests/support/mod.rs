@@ -1,7 +1,12 @@
 //! What several tests need.
 #![allow(dead_code)]
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::Duration;
 
 use idemp::{
@@ -90,4 +95,35 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// Any executor will do: this one is a thread that parks.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return done;
+        }
+        std::thread::park();
+    }
+}
+
+/// Puts it into the queue, and no more.
+pub(crate) fn enter<'a>(
+    store: &'a SqliteStore,
+    swap: &'a Swap,
+) -> std::pin::Pin<Box<dyn Future<Output = Result<Swapped, StoreError>> + 'a>> {
+    let mut entered = Box::pin(AsyncStore::swap(store, swap));
+    let polled = entered
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled.is_pending());
+    entered
 }
