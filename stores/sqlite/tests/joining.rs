@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use idemp::{Clock, Expect, Put, Store, StoreError, Swap, Timestamp, Verdict};
 use idemp_sqlite::SqliteOptions;
-use support::{Folder, LEASE, begin, block_on, claim, enter, here, key, put, raw};
+use support::{Folder, LEASE, begin, block_on, claim, enter, here, key, put, raw, rev_of};
 
 /// Stops the next one that writes in its transaction, until it is told to go on.
 struct Gate {
@@ -183,11 +183,4 @@ fn nobody_joins_what_has_not_written_since_its_view_may_be_old() {
         assert_eq!(block_on(second).unwrap().verdict, Verdict::Won);
         assert_eq!(leading.join().unwrap().unwrap().verdict, Verdict::Won);
     });
-}
-
-fn rev_of(swap: &Swap) -> idemp::Rev {
-    match &swap.put {
-        idemp::Put::Slot(new) => new.rev,
-        idemp::Put::Remove => idemp::Rev::NIL,
-    }
 }

@@ -4,18 +4,14 @@
 mod support;
 
 use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Barrier, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{Thread, ThreadId};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use idemp::testing::FakeClock;
-use idemp::{AsyncStore, Clock, Expect, Put, Store, StoreError, Swap, Swapped, Timestamp, Verdict};
+use idemp::{AsyncStore, Clock, Store, StoreError, Swap, Timestamp, Verdict};
 use idemp_sqlite::{QueueFull, SqliteOptions, SqliteStore};
-use support::{Folder, KEEP, LEASE, begin, claim, end, here, key, put, raw};
+use support::{Folder, begin, block_on, claim, enter, here, key, raw, rev_of};
 
 #[test]
 fn swaps_that_meet_are_committed_together_and_each_gets_its_own_answer() {

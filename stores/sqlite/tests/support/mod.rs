@@ -10,9 +10,10 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use idemp::{
-    Body, Entropy, Expect, Head, Key, NewSlot, Put, Rev, Scope, Slot, SlotKey, Store, Swap,
-    SystemEntropy, Verdict,
+    AsyncStore, Body, Entropy, Expect, Head, Key, NewSlot, Put, Rev, Scope, Slot, SlotKey, Store,
+    StoreError, Swap, Swapped, SystemEntropy, Verdict,
 };
+use idemp_sqlite::SqliteStore;
 use rusqlite::Connection;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -126,4 +127,11 @@ pub(crate) fn enter<'a>(
         .poll(&mut Context::from_waker(Waker::noop()));
     assert!(polled.is_pending());
     entered
+}
+
+pub(crate) fn rev_of(swap: &Swap) -> idemp::Rev {
+    match &swap.put {
+        idemp::Put::Slot(new) => new.rev,
+        idemp::Put::Remove => idemp::Rev::NIL,
+    }
 }
