@@ -23,7 +23,7 @@ pub(crate) struct Ask<'a> {
 }
 
 /// The types of an [`Ask`] and of how it is committed.
-pub(crate) const TYPES: [Type; 9] = [
+const TYPES: [Type; 9] = [
     Type::TEXT,
     Type::BYTEA,
     Type::BYTEA,
@@ -35,31 +35,19 @@ pub(crate) const TYPES: [Type; 9] = [
     Type::TEXT,
 ];
 
-/// As [`TYPES`], of a claim: it expects nothing, and does not say so.
-pub(crate) const CLAIM_TYPES: [Type; 8] = [
-    Type::TEXT,
-    Type::BYTEA,
-    Type::BYTEA,
-    Type::INTERVAL,
-    Type::INTERVAL,
-    Type::BYTEA,
-    Type::BYTEA,
-    Type::TEXT,
-];
+pub(crate) fn types() -> Vec<Type> {
+    TYPES.to_vec()
+}
 
-/// As [`TYPES`], inside a transaction of the caller's: how long it waits, and whether it goes on.
-pub(crate) const WITHIN_TYPES: [Type; 10] = [
-    Type::TEXT,
-    Type::BYTEA,
-    Type::BYTEA,
-    Type::BYTEA,
-    Type::INTERVAL,
-    Type::INTERVAL,
-    Type::BYTEA,
-    Type::BYTEA,
-    Type::TEXT,
-    Type::BOOL,
-];
+/// Of a claim: it expects nothing, and does not say so.
+pub(crate) fn claim_types() -> Vec<Type> {
+    [&TYPES[..2], &TYPES[3..]].concat()
+}
+
+/// Inside a transaction of the caller's: how long it waits, and whether it goes on.
+pub(crate) fn types_within() -> Vec<Type> {
+    [&TYPES[..], &[Type::BOOL]].concat()
+}
 
 impl<'a> Ask<'a> {
     /// The longest body, in bytes.

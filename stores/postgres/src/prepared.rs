@@ -22,10 +22,10 @@ struct Known {
 }
 
 impl Prepared {
-    pub(crate) fn new(text: String, types: &[Type]) -> Self {
+    pub(crate) fn new(text: String, types: Vec<Type>) -> Self {
         Self {
             text,
-            types: types.to_vec(),
+            types,
             known: Mutex::default(),
         }
     }

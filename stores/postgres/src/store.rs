@@ -11,7 +11,7 @@ use idemp::{AsyncStore, StoreError, Swap, Swapped};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
-use crate::ask::{Ask, CLAIM_TYPES, TYPES, WITHIN_TYPES, answer, claimed};
+use crate::ask::{Ask, answer, claim_types, claimed, types, types_within};
 use crate::error::{meaning, without_connection};
 use crate::names::Names;
 use crate::options::{Commit, PostgresOptions};
@@ -72,10 +72,10 @@ impl PostgresStore {
         pooled_transactions: bool,
     ) -> Self {
         let shared = Shared {
-            claim: Prepared::new(statement(&names, sql::CLAIM), &CLAIM_TYPES),
-            swap: Prepared::new(statement(&names, sql::SWAP), &TYPES),
-            swap_within: Prepared::new(statement(&names, sql::SWAP_WITHIN), &WITHIN_TYPES),
-            purge: Prepared::new(statement(&names, sql::PURGE), &[Type::INT8]),
+            claim: Prepared::new(statement(&names, sql::CLAIM), claim_types()),
+            swap: Prepared::new(statement(&names, sql::SWAP), types()),
+            swap_within: Prepared::new(statement(&names, sql::SWAP_WITHIN), types_within()),
+            purge: Prepared::new(statement(&names, sql::PURGE), vec![Type::INT8]),
             pool,
             names,
             timeout,
