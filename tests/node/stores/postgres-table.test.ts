@@ -120,6 +120,16 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
       return { table, store };
     }
 
+    test("spans of months and of ages are kept to the millisecond", async () => {
+      const { store } = await fresh();
+      const [months, most] = [90 * 86_400_000 + 7, 100_000 * 365 * 86_400_000];
+      for (const [keepFor, kept] of [[months, months], [most - 1, most - 1], [Number.MAX_SAFE_INTEGER, most]] as const) {
+        const key = `for-${keepFor}`;
+        const now = await wins(store, claim(key, { keepFor }));
+        assert.equal((await lies(store, key))?.goneAt, now + kept);
+      }
+    });
+
     test("a commit waits for the disk whatever the connection says, unless it is relaxed", async () => {
       const shown = `CREATE OR REPLACE FUNCTION KEYS_seen() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN INSERT INTO KEYS_commits VALUES (current_setting('synchronous_commit'), current_setting('lock_timeout')); RETURN NULL; END $$`;

@@ -17,7 +17,7 @@ const LONGEST_BODY = 256 * 1024 * 1024;
 export function parameters({ slot, expect, put }: Swap): Parameter[] {
   const [tenant, key] = columns(slot);
   const expected = expect === "vacant" ? null : bytes(expect.rev);
-  if (put === "remove") return [tenant, key, expected, null, "0ms", "0ms", NOTHING, NOTHING];
+  if (put === "remove") return [tenant, key, expected, null, interval(0), interval(0), NOTHING, NOTHING];
   const { rev, leaseFor, keepFor, head, body } = put;
   if (body.length > LONGEST_BODY) throw unusable("a body has at most 256 MiB");
   return [tenant, key, expected, bytes(rev), interval(leaseFor), interval(keepFor), head, body];
@@ -51,9 +51,13 @@ function columns(slot: string): [tenant: string, key: Uint8Array] {
 
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** At most 100,000 years of whole milliseconds: the server's times end in 294276. */
+/** At most 100,000 years of whole milliseconds: the server's times end in 294276. In hours, minutes and
+ *  seconds: before version 15 a server reads no number that takes more than 32 bits. */
 function interval(span: number): string {
-  return `${Math.min(Math.trunc(span), 100_000 * 365 * 86_400_000)}ms`;
+  const millis = Math.min(Math.trunc(span), 100_000 * 365 * 86_400_000);
+  const seconds = Math.floor(millis / 1000);
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  return `${hours}:${minutes}:${seconds % 60}.${String(millis % 1000).padStart(3, "0")}`;
 }
 
 /** Reads what a claim answers: the columns of `claim.sql`. A setting of the statement's own may stand
