@@ -69,7 +69,8 @@ async fn every_finish_stays_in_its_page() {
         let (all, hot) = counts.split_once('|').unwrap();
         (all.parse::<u64>().unwrap(), hot.parse::<u64>().unwrap())
     };
-    // The statistics of a connection are told when it has been idle for a moment.
+    // A connection tells its statistics when it ends, and before only where it is asked more.
+    idem.store().pool().close();
     until("the updates are counted", async || counts().0 >= 1000).await;
     let (all, hot) = counts();
     assert_eq!(hot, all);
@@ -171,6 +172,7 @@ async fn a_purge_looks_into_the_index_and_not_at_every_row() {
         )
     };
     assert_eq!(store.purge(1000).await.unwrap(), 10);
+    store.pool().close();
     until("the purge is counted", async || counts().1 > 0).await;
     let (scanned, found) = counts();
     assert_eq!(scanned, 0);
