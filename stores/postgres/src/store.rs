@@ -149,8 +149,8 @@ impl PostgresStore {
                 .collect();
             return connection.query_typed_one(statement.text(), &typed).await;
         }
-        let statement = statement.on(&connection.statement_cache, connection);
-        let statement = statement.await?;
+        let cache = &connection.statement_cache;
+        let statement = statement.on(cache, connection).await?;
         connection.query_one(&statement, parameters).await
     }
 }

@@ -68,8 +68,8 @@ impl Within<'_> {
         let statement = self.store.swap_within();
         match self.transaction {
             Transaction::Pooled(transaction) => {
-                let statement = statement.on(&transaction.statement_cache, transaction.client());
-                let statement = statement.await?;
+                let cache = &transaction.statement_cache;
+                let statement = statement.on(cache, transaction.client()).await?;
                 transaction.query_one(&statement, parameters).await
             }
             Transaction::Plain(transaction) => {

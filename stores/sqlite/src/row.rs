@@ -2,7 +2,6 @@
 
 use idemp::{Body, Clock, Head, Rev, Slot, Swap, Swapped, Timestamp, Verdict, apply};
 use rusqlite::{CachedStatement, Connection, Row, Statement, params};
-
 use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
@@ -35,7 +34,7 @@ pub(crate) fn ask(
     swap: &Swap,
 ) -> Result<Option<Swapped>, Failure> {
     let now = clock.now();
-    let (_, _, reply) = decide(&mut *prepared(connection, FIND)?, now, swap)?;
+    let (_, _, reply) = decide(&mut *prepared(connection, FIND)?, hash_of(swap), now, swap)?;
     Ok(Some(reply).filter(|reply| reply.verdict != Verdict::Won))
 }
 
@@ -60,7 +59,8 @@ impl<'a> Statements<'a> {
     /// Carries out a swap within a transaction, which takes the write lock only where the swap wins.
     pub(crate) fn carry_out(&mut self, clock: &dyn Clock, swap: &Swap) -> Result<Done, Failure> {
         let find = once(&mut self.find, self.connection, FIND)?;
-        let (id, slot, reply) = decide(find, clock.now(), swap)?;
+        let hash = hash_of(swap);
+        let (id, slot, reply) = decide(find, hash, clock.now(), swap)?;
         let new_row = reply.verdict == Verdict::Won && id.is_none() && slot.is_some();
         let mut done = Done {
             reply,
@@ -74,7 +74,7 @@ impl<'a> Statements<'a> {
             (None, None) => return Ok(done),
             (Some(id), None) => prepared(self.connection, REMOVE)?.execute([id])?,
             (Some(id), Some(slot)) => self.update(id, &slot)?,
-            (None, Some(slot)) => self.insert(swap, &slot)?,
+            (None, Some(slot)) => self.insert(hash, swap, &slot)?,
         };
         done.wrote = written == 1;
         match done.wrote {
@@ -84,12 +84,11 @@ impl<'a> Statements<'a> {
         }
     }
 
-    fn insert(&mut self, swap: &Swap, slot: &Slot) -> Result<usize, Failure> {
+    fn insert(&mut self, hash: i64, swap: &Swap, slot: &Slot) -> Result<usize, Failure> {
         let insert = once(&mut self.insert, self.connection, INSERT)?;
-        let key = swap.slot.as_bytes();
         Ok(insert.execute(params![
-            hash(key),
-            key,
+            hash,
+            swap.slot.as_bytes(),
             stored(slot.lease_until),
             stored(slot.gone_at),
             slot.rev.as_bytes(),
@@ -113,8 +112,8 @@ impl<'a> Statements<'a> {
 
 /// What the index has in the key's place. Nobody can choose many keys of one hash, which all would be
 /// read to find one of them.
-fn hash(key: &[u8]) -> i64 {
-    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = Sha256::digest(key).into();
+fn hash_of(swap: &Swap) -> i64 {
+    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = Sha256::digest(swap.slot.as_bytes()).into();
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
@@ -172,9 +171,13 @@ pub(crate) struct Collected {
 type Decided = (Option<i64>, Option<Slot>, Swapped);
 
 /// The row's id where there is a row, what the slot becomes, and the answer.
-fn decide(find: &mut Statement<'_>, now: Timestamp, swap: &Swap) -> Result<Decided, Failure> {
-    let key = swap.slot.as_bytes();
-    let mut rows = find.query(params![hash(key), key])?;
+fn decide(
+    find: &mut Statement<'_>,
+    hash: i64,
+    now: Timestamp,
+    swap: &Swap,
+) -> Result<Decided, Failure> {
+    let mut rows = find.query(params![hash, swap.slot.as_bytes()])?;
     let row = rows.next()?;
     let mut slot = row.map(slot_without_body).transpose()?;
     let mut reply = apply(&mut slot, swap, now);

@@ -7,19 +7,16 @@ use std::time::Duration;
 
 use idemp::testing::FakeClock;
 use idemp::{Expect, Store, Verdict};
-use idemp_sqlite::SqliteOptions;
+use idemp_sqlite::{SqliteOptions, SqliteStore};
 use support::{Folder, KEEP, LEASE, begin, end, here, key, put, raw};
 
 #[test]
 fn deadlines_never_move_back_where_two_processes_disagree_on_the_time() {
     let folder = Folder::new();
     let open = |ahead: u64| {
-        let clock = FakeClock::new();
+        let (store, clock) = clocked(&folder);
         clock.advance(Duration::from_secs(ahead));
-        SqliteOptions::new()
-            .clock(clock)
-            .open(folder.path("idemp.db"))
-            .unwrap()
+        store
     };
     let (ahead, behind) = (open(60), open(0));
     let slot = key("a");
@@ -37,11 +34,7 @@ fn deadlines_never_move_back_where_two_processes_disagree_on_the_time() {
 #[test]
 fn purge_removes_what_is_gone_counts_it_and_leaves_what_was_prolonged_or_claimed_anew() {
     let folder = Folder::new();
-    let clock = FakeClock::new();
-    let store = SqliteOptions::new()
-        .clock(clock.clone())
-        .open(folder.path("idemp.db"))
-        .unwrap();
+    let (store, clock) = clocked(&folder);
     assert_eq!(store.purge(10).unwrap(), 0);
     for n in 0..600 {
         begin(&store, &key(&n.to_string()));
@@ -77,6 +70,12 @@ fn purge_removes_what_is_gone_counts_it_and_leaves_what_was_prolonged_or_claimed
     assert_eq!(rows(&folder), 0);
 }
 
+fn clocked(folder: &Folder) -> (SqliteStore, FakeClock) {
+    let clock = FakeClock::new();
+    let options = SqliteOptions::new().clock(clock.clone());
+    (options.open(folder.path("idemp.db")).unwrap(), clock)
+}
+
 fn rows(folder: &Folder) -> i64 {
     let file = raw(&folder.path("idemp.db"));
     file.query_row("SELECT count(*) FROM slots", [], |row| row.get(0))
@@ -86,11 +85,7 @@ fn rows(folder: &Folder) -> i64 {
 #[test]
 fn writes_remove_what_is_gone_bit_by_bit() {
     let folder = Folder::new();
-    let clock = FakeClock::new();
-    let store = SqliteOptions::new()
-        .clock(clock.clone())
-        .open(folder.path("idemp.db"))
-        .unwrap();
+    let (store, clock) = clocked(&folder);
     for n in 0..1000 {
         begin(&store, &key(&format!("old{n}")));
     }
