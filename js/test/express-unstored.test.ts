@@ -1,7 +1,7 @@
 /** Answers behind the middleware for Express that cannot be stored. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import type { IncomingMessage } from "node:http";
+import { ServerResponse, type IncomingMessage } from "node:http";
 import { PassThrough, pipeline, Readable } from "node:stream";
 import { suite, test } from "node:test";
 import { onEachVersion } from "./express-rig.js";
@@ -82,6 +82,19 @@ onEachVersion(({ rig, replays, unstorable }) => {
         res.end("b");
       });
       assert.deepEqual([first.text, first.trailers["x-sum"]], ["ab", "42"]);
+    });
+
+    test("one that goes out past the middleware, as in an application of another copy of Express that is called", async (t) => {
+      const { app, protect, store } = rig({ maxOwners: 1 });
+      app.post("/", protect, (_, res) => {
+        Object.setPrototypeOf(res, ServerResponse.prototype);
+        res.end("a");
+      });
+      const server = await listen(t, app);
+      assert.equal((await server.ask({ key: "k" })).text, "a");
+      await store.done(2);
+      assert.equal((await server.ask({ key: "k" })).code, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+      assert.equal((await server.ask({ key: "another" })).text, "a", "its place is free");
     });
 
     test("one that is shorter than it says", async (t) => {

@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import type { Unread } from "../gate/gate.js";
 import { Pieces } from "../gate/pieces.js";
 import { keepReadable, tellBroken } from "./disconnect.js";
-import { applicationOf } from "./response-surface.js";
+import { expressOf } from "./response-surface.js";
 
 /**
  * The body, of at most `limit` bytes. Whoever reads the request afterwards finds it untouched: the
@@ -135,12 +135,12 @@ class Tee {
 
 const tees = new WeakMap<IncomingMessage, Tee>();
 type Push = (this: IncomingMessage, chunk: unknown, encoding?: BufferEncoding) => boolean;
-/** The `push` that was there before: of a request, or of the prototype of an application. */
+/** The `push` that was there before: of a request, or of the prototype of Express. */
 const grounds = new WeakMap<object, Push>();
 
-/** See {@link applicationOf} for where. */
+/** See {@link expressOf} for where. */
 function listen(req: IncomingMessage): void {
-  const at = applicationOf(req) ?? req;
+  const at = expressOf(req) ?? req;
   if (grounds.has(at)) return;
   const ground = (at as IncomingMessage).push as Push;
   grounds.set(at, ground);

@@ -29,7 +29,8 @@ export interface CaptureLimits {
  * - Any other goes out as it comes, once the slot is settled.
  * - A client that goes away is hidden from the handler until its answer is settled: `close` comes late,
  *   and writing goes on. A response that has begun has `streamAfter` from then on to end.
- * - One that is destroyed, by the handler or by the framework after an error, is not stored.
+ * - One that is destroyed, by the handler or by the framework after an error, is not stored, and neither is
+ *   one that goes out past this.
  * - One that never begins holds its key until the lease reaches its ceiling.
  */
 export function capture(req: IncomingMessage, res: ServerResponse, owner: Owner, limits: CaptureLimits): void {
@@ -84,6 +85,7 @@ class Capture implements Surface {
     this.fields = Object.hasOwn(res, "_header");
     this.standing = stand(this, res, this.fields);
     keepReadable(req);
+    res.on("finish", this.onFinish);
     if (res.destroyed) this.hideClose();
   }
 
@@ -273,6 +275,11 @@ class Capture implements Surface {
     // Never at once: what is just being written is to be among the rest.
     void Promise.resolve(this.owner.settle({ type: "unstorable", status: this.status })).then(this.release);
   }
+
+  /** Where it went out past this, nobody knows what was sent. */
+  private readonly onFinish = (): void => {
+    if (this.holds()) this.breakOff();
+  };
 
   /** There will be no more of it, and what there is, is not all. */
   private breakOff(): void {
