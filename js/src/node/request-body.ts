@@ -24,6 +24,7 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Uint8Arra
     return empty ? NOTHING : "consumed";
   }
   if (req.destroyed || req.errored) return "broken";
+  if (cameWhole(req) && !(told > 0)) return NOTHING;
   const first = buffered(req, state);
   if (first.length > limit) return "too-large";
   if (state.ended) {
@@ -34,12 +35,18 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Uint8Arra
     const tee = new Tee(req, limit, told, resolve);
     if (first.length > 0) tee.pieces.push(first);
     // The messages of HTTP/1 come by themselves until they fill their buffer, and are destroyed where
-    // their client goes away. Those of HTTP/2, and of a test without a network, are asked for.
-    const asks = !("_consumed" in req);
+    // their client goes away. Those of HTTP/2, and those that came over no connection, are asked for.
+    const asks = !("_consumed" in req) || cameWhole(req);
     if (asks) req.on("close", () => tee.end("broken"));
     if (req.readableLength >= req.readableHighWaterMark) req._read(0);
     else if (asks) req.read(0);
   });
+}
+
+/** Whether it came over no connection, such as one to a function in a cloud: it is made like those of
+ *  HTTP/1, of an event that has all of it, and is read in a way of its own. */
+export function cameWhole(req: IncomingMessage): boolean {
+  return Object.hasOwn(req, "_read");
 }
 
 /** Takes what still comes of a body that nobody wants, so that the connection goes on. How long that
