@@ -318,6 +318,23 @@ onEachVersion(({ express, rig, twice, replays }) => {
       assert.equal((await heard.happened).code, "ERR_STREAM_WRITE_AFTER_END");
     });
 
+    test("what is written after the end, where nobody listens for errors, does not end the process", async (t) => {
+      const { app, protect, store } = rig();
+      const told = signal<NodeJS.ErrnoException>();
+      app.post("/", protect, (_, res) => {
+        store.always = "held";
+        res.end("a");
+        // Without the middleware it would be out by now, and the callback alone would be told.
+        setImmediate(() => res.write("b", (error) => told.happen(error as NodeJS.ErrnoException)));
+      });
+      const server = await listen(t, app);
+      const asked = server.ask({ key: "k" });
+      assert.equal((await told.happened).code, "ERR_STREAM_WRITE_AFTER_END");
+      await new Promise(setImmediate);
+      store.go();
+      assert.equal((await asked).text, "a");
+    });
+
     test("finish and close come when it is out", async (t) => {
       const events: string[] = [];
       const closed = signal();

@@ -366,7 +366,9 @@ class Capture implements Surface {
     const error = coded(Error, "ERR_STREAM_WRITE_AFTER_END", "write after end");
     process.nextTick(() => {
       callback?.(error);
-      if (!this.res.destroyed) this.res.emit("error", error);
+      // Where nobody listens it would end the process: later than without this, where the response would
+      // have been out, and would not have told of it.
+      if (!this.res.destroyed && this.res.listenerCount("error") > 0) this.res.emit("error", error);
     });
     return false;
   }
