@@ -404,6 +404,22 @@ suite("where it stands", () => {
     }
   });
 
+  test("in a later hook, a handler may say that nothing is found, with a key and without", async (t) => {
+    for (const hook of ["preValidation", "preHandler"] as const) {
+      const { app, scoped, listening } = await rig(t, { hook });
+      await app.register(idempotency, scoped);
+      let runs = 0;
+      app.all("/", (_, reply) => {
+        runs++;
+        reply.callNotFound();
+      });
+      const server = await listening();
+      assert.equal((await server.ask({ method: "GET" })).status, 404);
+      assert.equal((await server.ask()).status, 404);
+      for (const run of [3, 4]) assert.deepEqual([(await server.ask({ key: "k" })).status, runs], [404, run]);
+    }
+  });
+
   test("a route has settings of its own, or none", async (t) => {
     const { app, scoped, listening, store } = await rig(t);
     await app.register(idempotency, scoped);
