@@ -230,6 +230,17 @@ onEachVersion(({ express, rig }) => {
         }
       });
 
+      test("is refused though its value is asked for, where that has no JSON form", async (t) => {
+        const big: RequestHandler = (req, _, next) => {
+          req.body = { amount: 9007199254740993n };
+          req.resume().on("end", next);
+        };
+        const { ask, errors } = await parsed(t, big, { parsed: true });
+        const refused = await ask('{"amount":9007199254740993}');
+        assert.deepEqual([refused.status, refused.code], [500, "IDEMPOTENCY_BODY_CONSUMED"]);
+        assert.equal((errors[0] as { code: string }).code, "BODY_CONSUMED");
+      });
+
       test("and had nothing in it is like any that has not", async (t) => {
         const { server } = await parsed(t, (req, _, next) => void req.resume().on("end", next));
         assert.equal((await server.ask({ key: "k" })).text, "null");

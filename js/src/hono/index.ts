@@ -34,8 +34,10 @@ export interface HonoIdempotent extends MiddlewareHandler {
  * ```
  *
  * It stands behind what authenticates, before validators and everything else that reads the body or could
- * refuse a retry, and inside of `cors`, `compress` and `logger`. A request without a key, or with another
- * method than POST and PATCH, passes untouched.
+ * refuse a retry, and inside of `cors`, `compress` and `logger`; and where the path is whole, not in an
+ * application that is handed to `app.mount`: that takes the prefix away, and the path is a part of what
+ * makes two requests the same. A request without a key, or with another method than POST and PATCH, passes
+ * untouched.
  *
  * An error counts as the response that `onError` makes of it, unless `statuses.thrown` has a rule for it.
  * What a handler writes to the response of Node itself cannot be stored, and retries are told that it is
