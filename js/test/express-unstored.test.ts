@@ -24,6 +24,29 @@ onEachVersion(({ rig, replays, unstorable }) => {
       assert.deepEqual(first.body, Buffer.concat(pieces));
     });
 
+    test("a long stream through somebody outside who has more room, and hears of drain in the place of the response", async (t) => {
+      const { app, protect } = rig({ responseLimit: 1000 });
+      // As `compression` does it.
+      app.use((_, res, next) => {
+        const { write, end, on } = res;
+        const through = new PassThrough({ highWaterMark: 1 << 20 });
+        through.on("data", (piece) => write.call(res, piece, "utf8"));
+        through.on("end", () => end.call(res, undefined, "utf8"));
+        res.write = ((piece: Buffer) => through.write(piece)) as typeof write;
+        res.end = ((piece?: Buffer) => (through.end(piece), res)) as typeof end;
+        res.on = ((event: string, heard: () => void) => (event === "drain" ? through : { on: on.bind(res) }).on(event, heard)) as typeof on;
+        next();
+      });
+      const piece = Buffer.alloc(100_000, 7);
+      app.post("/", protect, async (_, res) => {
+        for (let left = 5; left > 0; left--) if (!res.write(piece)) await new Promise<void>((more) => res.once("drain", more));
+        res.end();
+      });
+      const server = await listen(t, app);
+      assert.equal((await server.ask({ key: "k" })).body.length, 500_000);
+      assert.equal((await server.ask({ key: "k" })).code, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    });
+
     test("a body at the limit is stored", async (t) => {
       const long = Buffer.alloc(50_000, 7);
       await replays(t, (_, res) => void res.end(long), { responseLimit: 50_000 });

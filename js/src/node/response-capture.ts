@@ -130,7 +130,8 @@ class Capture implements Surface {
       return true;
     }
     if (callback) (this.callbacks ??= []).push(callback);
-    const more = this.pieces.length < this.res.writableHighWaterMark;
+    // Who has taken the place of `on` may keep those who wait for `drain`, and they would not hear of it.
+    const more = this.pieces.length < this.res.writableHighWaterMark || Object.hasOwn(this.res, "on");
     this.waitsForDrain ||= !more;
     return more;
   }
