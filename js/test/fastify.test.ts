@@ -140,6 +140,10 @@ suite("an answer is replayed byte for byte", () => {
 
   test("over HTTP/2", async (t) => {
     const store = switchedStore();
+    const warnings: string[] = [];
+    const warned = ({ message }: Error) => void warnings.push(message);
+    process.on("warning", warned);
+    t.after(() => process.off("warning", warned));
     const app = Fastify({ http2: true, forceCloseConnections: true });
     t.after(() => app.close());
     await app.register(idempotency as never, { idem: createIdempotency({ store }), scope: () => "ada" } as never);
@@ -165,6 +169,7 @@ suite("an answer is replayed byte for byte", () => {
     assert.equal((await ask("/", '{"a":2}'))[0], 409);
     assert.deepEqual(await ask("/stream", "{}"), [200, "ab", undefined]);
     assert.deepEqual(await ask("/stream", "{}"), [200, "ab", "true"]);
+    assert.deepEqual(warnings, [], "HTTP/2 has no reasons beside its statuses, and warns who asks for them");
   });
 
   test("without a network, too", async (t) => {

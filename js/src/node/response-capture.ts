@@ -166,8 +166,8 @@ class Capture implements Surface {
       throw coded(Error, "ERR_HTTP_HEADERS_SENT", "Cannot write headers after they are sent to the client");
     }
     const code = checked(status);
-    if (typeof reason === "string") res.statusMessage = reason;
-    else headers ??= reason;
+    if (typeof reason !== "string") headers ??= reason;
+    else if (this.fields) res.statusMessage = reason;
     setAll(res, headers);
     res.statusCode = code;
     this.beginHead();
@@ -226,7 +226,8 @@ class Capture implements Surface {
     const { res, owner } = this;
     const status = checked(res.statusCode);
     res.statusCode = this.status = status;
-    this.reason = res.statusMessage;
+    // HTTP/2 has none.
+    if (this.fields) this.reason = res.statusMessage;
     this.bodyless = bodyless(status, this.req.method);
     this.mode = Mode.Held;
     // As the response itself knows that its head was given: it refuses headers from now on.
@@ -337,7 +338,7 @@ class Capture implements Surface {
   private replace(answer: Answer): void {
     const { res } = this;
     restoreHeaders(res, this.outerHeaders);
-    res.statusMessage = undefined as unknown as string;
+    if (this.fields) res.statusMessage = undefined as unknown as string;
     send(answer, res, this.outer.end);
     if (this.callbacks) for (const callback of this.callbacks) process.nextTick(callback);
     if (this.onEnd) res.once("finish", this.onEnd);
