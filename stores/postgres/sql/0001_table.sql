@@ -353,6 +353,124 @@ BEGIN
 END
 $$;
 
+-- The next two are for work inside a transaction of the caller's that ends in it: a lease that nobody
+-- would see is not written. Their settings and their commits are those of the function above.
+--
+-- The first half: locks the key to the end of the transaction, and reads what lies there. The lock makes
+-- those wait for each other who come here, and nobody else; who wins is decided by the comparison, where
+-- the outcome is put. Where another transaction has the lock it waits for at most in_wait, unless what
+-- lies there defeats the question whatever becomes of the other one.
+--
+--   in_expect   as above, and never sixteen zero bytes
+--   in_wait     as lock_timeout is written
+--
+-- The answer is null where the wait was too long: nothing was done, and the caller's transaction can go
+-- on. Else it has one of the two longer forms above, but for two things: the time is no whole number of
+-- milliseconds, round it, half of one up; and what lies there may be gone.
+CREATE FUNCTION "public"."idempotency_keys_lock_within"(
+    in_tenant text, in_key bytea, in_expect bytea, in_wait text
+) RETURNS bytea
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
+$$
+DECLARE
+    callers_tenant text := current_setting('idemp.tenant', true);
+    -- Sets the tenant, too. Keys of one number wait for each other, and nothing else comes of it.
+    lock_number bigint := hashtextextended(encode(in_key, 'hex'),
+        hashtextextended(set_config('idemp.tenant', in_tenant, true),
+            hashtextextended('"public"."idempotency_keys"', 0)));
+    setting text;
+    now_at timestamptz;         -- null: not yet
+    there_rev bytea;
+    there_lease_until timestamptz;
+    there_gone_at timestamptz;
+    there_head bytea;
+    there_body bytea;
+BEGIN
+    IF pg_try_advisory_xact_lock(lock_number)
+        AND current_setting('transaction_read_only') = 'off'
+    THEN
+        -- A statement behind the lock: it sees what was committed by whoever had the lock before.
+        SELECT k.rev, k.lease_until, k.gone_at, k.head, k.body
+            INTO there_rev, there_lease_until, there_gone_at, there_head, there_body
+            FROM "public"."idempotency_keys" k
+            WHERE k.tenant = in_tenant AND k.key = in_key;
+    ELSE
+        -- A standby lags behind, and nothing is written here that would fail there.
+        IF current_setting('transaction_read_only') = 'on' THEN
+            RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction',
+                MESSAGE = 'idempotency keys need a server that can be written';
+        END IF;
+        SELECT k.rev, k.lease_until, k.gone_at, k.head, k.body
+            INTO there_rev, there_lease_until, there_gone_at, there_head, there_body
+            FROM "public"."idempotency_keys" k
+            WHERE k.tenant = in_tenant AND k.key = in_key;
+        now_at := "public"."idempotency_keys_now"();
+        IF there_rev IS NULL OR there_rev = in_expect OR now_at >= there_gone_at THEN
+            BEGIN
+                setting := current_setting('lock_timeout');
+                PERFORM set_config('lock_timeout', in_wait, true);
+                PERFORM pg_advisory_xact_lock(lock_number);
+                PERFORM set_config('lock_timeout', setting, true);
+            EXCEPTION WHEN lock_not_available THEN
+                PERFORM set_config('idemp.tenant', coalesce(callers_tenant, ''), true);
+                RETURN NULL;
+            END;
+            PERFORM set_config('idemp.tenant', coalesce(callers_tenant, ''), true);
+            -- The lock is this transaction's: now it does not wait.
+            RETURN "public"."idempotency_keys_lock_within"(in_tenant, in_key, in_expect, in_wait);
+        END IF;
+    END IF;
+    setting := set_config('idemp.tenant', coalesce(callers_tenant, ''), true);
+    IF there_rev IS NULL THEN
+        RETURN timestamptz_send("public"."idempotency_keys_now"()) || '\x00';
+    END IF;
+    now_at := coalesce(now_at, "public"."idempotency_keys_now"());
+    RETURN array_send(ARRAY[timestamptz_send(now_at), timestamptz_send(there_lease_until),
+        timestamptz_send(there_gone_at), there_rev, there_head, there_body]);
+END
+$$;
+
+-- The second half, where nothing lay there: puts an outcome, which has no lease, without looking. It
+-- writes nothing where something is there by now: then it asks as everybody does. It fails where another
+-- transaction holds the record for in_wait.
+CREATE FUNCTION "public"."idempotency_keys_put_within"(
+    in_tenant text, in_key bytea, in_rev bytea,
+    in_keep_for interval, in_head bytea, in_body bytea, in_wait text
+) RETURNS bytea
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
+$$
+DECLARE
+    callers_tenant text := current_setting('idemp.tenant', true);
+    callers_wait text := current_setting('lock_timeout');
+    setting text;
+    now_at timestamptz := "public"."idempotency_keys_now"()::timestamptz(3);
+BEGIN
+    IF callers_wait <> in_wait
+        OR current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
+    THEN
+        IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+            setting := set_config('synchronous_commit', 'on', true);
+        END IF;
+        setting := set_config('lock_timeout', in_wait, true);
+    END IF;
+    -- Where this waits for another transaction that fails, it wins as of before the wait.
+    INSERT INTO "public"."idempotency_keys"
+        (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
+        VALUES (set_config('idemp.tenant', in_tenant, true), in_key, in_rev, now_at,
+                now_at + in_keep_for, now_at + in_keep_for, in_head, in_body)
+        ON CONFLICT DO NOTHING;
+    setting := set_config('idemp.tenant', coalesce(callers_tenant, ''), true);
+    IF callers_wait <> in_wait THEN
+        setting := set_config('lock_timeout', callers_wait, true);
+    END IF;
+    IF FOUND THEN
+        RETURN timestamptz_send(now_at);
+    END IF;
+    RETURN "public"."idempotency_keys_swap_within"(in_tenant, in_key, NULL, in_rev,
+        '0', in_keep_for, in_head, in_body, in_wait, false);
+END
+$$;
+
 -- Deletes at most in_limit records that are gone, of all tenants, and says how many. Several may
 -- run at once: they pass over what another one, or a new lease, has locked.
 CREATE FUNCTION "public"."idempotency_keys_purge"(in_limit bigint) RETURNS bigint
