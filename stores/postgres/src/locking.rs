@@ -11,8 +11,10 @@ use idemp::{
     AsyncStore, Expect, Put, Slot, SlotKey, StoreError, Swap, Swapped, Timestamp, Verdict, apply,
 };
 use tokio::sync::Mutex;
+use tokio_postgres::error::SqlState;
 
 use crate::ask::{Ask, answer, leases, locked};
+use crate::error::meaning;
 use crate::store::PostgresStore;
 use crate::within::{Transaction, Within, as_shown};
 
@@ -31,8 +33,8 @@ impl PostgresStore {
     ///   [`PostgresStore::within`], does not see the lock, and may execute meanwhile. Then
     ///   `finish_in` is [`Stale`](idemp::LeaseError::Stale), and all that the transaction wrote has
     ///   to be rolled back, as ever. So send all requests under a key the same way.
-    /// - Under REPEATABLE READ and SERIALIZABLE it may be `finish_in` that says that a duplicate
-    ///   committed in between.
+    /// - Under REPEATABLE READ and SERIALIZABLE it is `finish_in` that finds a duplicate which
+    ///   committed since the snapshot, and is `Stale` or retryable.
     ///
     /// Each question is one trip. A transaction for thousands of keys takes as many places in the
     /// server's table of locks (`max_locks_per_transaction`): it, too, needs
@@ -55,10 +57,17 @@ pub struct Locking<'t> {
 
 /// What was put here and lies in no table.
 struct Unwritten {
-    /// What has to lie in the table instead.
-    expect: Expect,
     slot: Slot,
     put_at: Timestamp,
+    over: Over,
+}
+
+/// What the table has to hold instead.
+#[derive(Clone, Copy)]
+struct Over {
+    expect: Expect,
+    /// No row, not even one that is gone.
+    empty: bool,
 }
 
 impl AsyncStore for Locking<'_> {
@@ -70,14 +79,19 @@ impl AsyncStore for Locking<'_> {
         match &lease {
             // A lease of before lies in the table.
             None if ends => return self.within.swap(swap).await,
-            Some(lease) if ends && lease.wins(swap) => return self.write(swap, lease.expect).await,
+            Some(lease) if ends && lease.wins(swap) => {
+                return self.write(swap, lease.over, lease.put_at).await;
+            }
             _ => {}
         }
         let (now, there) = self.look(swap).await?;
-        let (expect, mut slot) = match &lease {
-            None => (swap.expect, there),
+        let (over, mut slot) = match &lease {
+            None => {
+                let (expect, empty) = (swap.expect, there.is_none());
+                (Over { expect, empty }, there)
+            }
             Some(lease) => match lease.instead_of(there, swap, now) {
-                Verdict::Won => (lease.expect, Some(lease.slot.clone())),
+                Verdict::Won => (lease.over, Some(lease.slot.clone())),
                 verdict => return Ok(Swapped { now, verdict }),
             },
         };
@@ -88,14 +102,10 @@ impl AsyncStore for Locking<'_> {
             }
             Some(slot) if !ends => {
                 let put_at = now;
-                let lease = Unwritten {
-                    expect,
-                    slot,
-                    put_at,
-                };
+                let lease = Unwritten { slot, put_at, over };
                 all.insert(swap.slot.clone(), lease);
             }
-            _ => return self.write(swap, expect).await,
+            _ => return self.write(swap, over, now).await,
         }
         Ok(swapped)
     }
@@ -107,28 +117,39 @@ impl Locking<'_> {
         let ask = Ask::new(swap)?;
         let store = self.within.store();
         let wait = as_shown(store.lock_wait());
-        let row = self
-            .within
-            .ask(store.lock_within(), &ask.lock(&wait))
-            .await?;
+        let asked = ask.lock(&wait);
+        let row = self.within.ask(store.lock_within(), &asked);
+        let row = row.await?.map_err(|error| meaning(&error))?;
         locked(&row)?.ok_or(StoreError::Busy)
     }
 
-    /// One write for all that was put since, over what lay there before.
-    async fn write(&self, swap: &Swap, expect: Expect) -> Result<Swapped, StoreError> {
+    /// One write for all that was put since, over what lay there before. `seen_at`: the last time
+    /// that the server told.
+    async fn write(
+        &self,
+        swap: &Swap,
+        Over { expect, empty }: Over,
+        seen_at: Timestamp,
+    ) -> Result<Swapped, StoreError> {
         let (slot, put) = (swap.slot.clone(), swap.put.clone());
         let whole = Swap { slot, expect, put };
         let ask = Ask::new(&whole)?;
-        if !ask.claims() {
+        if !(empty && ask.claims()) {
             return self.within.put(&whole, false).await;
         }
         let store = self.within.store();
         let wait = as_shown(store.lock_wait());
-        let row = self
-            .within
-            .ask(store.put_within(), &ask.outcome(&wait))
-            .await?;
-        answer(&row)?.ok_or(StoreError::Busy)
+        let outcome = ask.outcome(&wait);
+        match self.within.ask(store.put_within(), &outcome).await? {
+            // Somebody who does not take the lock. Who it was the transaction, which ended with it,
+            // cannot tell.
+            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => Ok(Swapped {
+                now: seen_at,
+                verdict: Verdict::Lost(None),
+            }),
+            Err(error) => Err(meaning(&error)),
+            Ok(row) => answer(&row)?.ok_or(StoreError::Busy),
+        }
     }
 }
 
@@ -145,7 +166,7 @@ impl Unwritten {
     fn instead_of(&self, mut there: Option<Slot>, swap: &Swap, now: Timestamp) -> Verdict {
         let replaces = Swap {
             slot: swap.slot.clone(),
-            expect: self.expect,
+            expect: self.over.expect,
             put: Put::Remove,
         };
         apply(&mut there, &replaces, now).verdict

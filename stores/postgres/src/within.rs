@@ -74,11 +74,10 @@ impl<'t> Within<'t> {
         &self,
         statement: &Prepared,
         parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Row, StoreError> {
+    ) -> Result<Result<Row, Error>, StoreError> {
         let limit = self.store.timeout() + self.store.lock_wait();
         let row = within_time(limit, pin!(self.row(statement, parameters))).await;
-        let row = row.ok_or(StoreError::Timeout)?;
-        row.map_err(|error| meaning(&error))
+        row.ok_or(StoreError::Timeout)
     }
 
     async fn row(
@@ -108,7 +107,7 @@ impl<'t> Within<'t> {
         let parameters = ask.parameters(&wait);
         let parameters = [&parameters[..], &[&goes_on]].concat();
         let row = self.ask(self.store.swap_within(), &parameters).await?;
-        answer(&row)?.ok_or(StoreError::Busy)
+        answer(&row.map_err(|error| meaning(&error))?)?.ok_or(StoreError::Busy)
     }
 }
 
