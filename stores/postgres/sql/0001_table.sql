@@ -435,7 +435,7 @@ $$;
 
 -- The second half, where not even a record that is gone lay: puts an outcome, which has no lease, and
 -- answers the time. Where something lies there by now it fails with unique_violation, and with it the
--- transaction, of which nothing may be committed: a doubtful insert (ON CONFLICT) took 5 % longer. It
+-- transaction, of which nothing may be committed: an insert that may come to nothing costs 4 % more. It also
 -- fails where another transaction holds the record for in_wait.
 CREATE FUNCTION "public"."idempotency_keys_put_within"(
     in_tenant text, in_key bytea, in_rev bytea,

@@ -61,7 +61,7 @@ impl PostgresStore {
         PostgresOptions::new(url)
     }
 
-    /// The connections, for transactions of the caller's own: see [`PostgresStore::within`].
+    /// The connections, for transactions of the caller's own: see [`PostgresStore::locking`].
     #[must_use]
     pub fn pool(&self) -> &Pool {
         &self.shared.pool

@@ -13,7 +13,10 @@ use crate::prepared::Prepared;
 use crate::store::{PostgresStore, within_time};
 
 impl PostgresStore {
-    /// The store inside a transaction of the caller's, for
+    /// The store inside a transaction of the caller's, with a lease that is written: for work that
+    /// does not end in this transaction. Where it does, [`PostgresStore::locking`] takes less.
+    ///
+    /// It is for
     /// [`Idempotency::begin_in`](idemp::Idempotency::begin_in) and
     /// [`Idempotency::finish_in`](idemp::Idempotency::finish_in): what the transaction writes and
     /// the outcome are committed together, or not at all.
