@@ -8,6 +8,10 @@
 --
 -- Times are whole milliseconds on this server's clock.
 
+-- A table that was made is there, also where what is put in it may be lost with the server.
+SELECT pg_catalog.set_config('synchronous_commit', 'on', true)
+    WHERE pg_catalog.current_setting('synchronous_commit') = 'off';
+
 -- The key is first in the primary key because it tells records apart at the first comparison. The tenant
 -- is a part of it, or an insert would tell a tenant which keys another one has.
 CREATE TABLE "public"."idempotency_keys" (

@@ -74,6 +74,25 @@ async fn a_connection_is_durable_read_committed_and_bounded_whatever_the_server_
     assert_eq!(show(transaction.client(), "lock_timeout").await, "0");
 }
 
+#[tokio::test]
+async fn a_table_that_was_made_outlives_a_killed_server_though_the_store_is_relaxed() {
+    let mut server =
+        Postgres::start_with(&[("wal_writer_delay", "10s"), ("wal_writer_flush_after", "0")]);
+    let url = server.url();
+    let open = || PostgresStore::options(&url).commit(Commit::Relaxed).open();
+    open().unwrap().migrate().await.unwrap();
+    server.kill();
+    server.start_again();
+    let reply = ask(
+        &open().unwrap(),
+        slot("k"),
+        Expect::Vacant,
+        put(fresh(), b""),
+    )
+    .await;
+    assert_eq!(reply.verdict, Verdict::Won);
+}
+
 /// With `synchronous_commit = off` a killed server forgets what it has acknowledged; the store
 /// does not go by that setting. The relaxed mode does, or this proves nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
