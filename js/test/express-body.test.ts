@@ -249,17 +249,18 @@ onEachVersion(({ express, rig }) => {
     });
 
     test("that came over no connection, as to a function in a cloud, counts, and so does its key", async () => {
-      for (const kept of [false, true]) {
+      for (const [kept, told] of [[false, true], [true, true], [false, false], [true, false]] as const) {
         const { app, protect } = rig();
         let runs = 0;
         app.post("/", protect, express.json(), (req, res) => {
           const { body } = req as { body?: unknown };
           res.end(`run ${++runs}: ${body instanceof Uint8Array ? String(body) : JSON.stringify(body ?? null)}`);
         });
-        const ask = (key: string, body: string) => invoked(app, { ...JSON_TYPE, "idempotency-key": key }, body, kept);
+        const ask = (key: string, body: string) => invoked(app, { ...JSON_TYPE, "idempotency-key": key }, body, kept, told);
         for (const replay of [false, true]) {
           const text = await ask("k", '{"a":1}');
-          assert.match(text, /\r\n\r\nrun 1: \{"a":1\}$/);
+          // Express asks for the length before it parses.
+          assert.match(text, told || kept ? /\r\n\r\nrun 1: \{"a":1\}$/ : /run 1: (null|\{\})$/);
           assert.equal(text.includes("idempotent-replayed: true"), replay);
           assert.match(await ask("empty", ""), /run 2: (null|\{\})$/);
         }
@@ -283,12 +284,12 @@ onEachVersion(({ express, rig }) => {
 });
 
 /** Hands the application a request that is made of an event, without the lines of its head, as the adapters
- *  of functions in a cloud do: its body is pushed where it is asked for, and may be there as `body`. What
- *  was written as the answer. */
-async function invoked(app: RequestListener, headers: Record<string, string>, body: string, kept: boolean): Promise<string> {
+ *  of functions in a cloud do: its body is pushed where it is asked for, and may be there as `body`; most
+ *  tell its length. What was written as the answer. */
+async function invoked(app: RequestListener, headers: Record<string, string>, body: string, kept: boolean, told: boolean): Promise<string> {
   const req = new IncomingMessage(new PassThrough() as unknown as Socket);
   const bytes = Buffer.from(body);
-  const length = body ? { "content-length": String(bytes.length) } : {};
+  const length = body && told ? { "content-length": String(bytes.length) } : {};
   Object.assign(req, { method: "POST", url: "/", httpVersion: "1.1", complete: true, headers: { ...headers, ...length } });
   if (kept && body) Object.assign(req, { body: bytes });
   req._read = () => {

@@ -24,7 +24,7 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Uint8Arra
     return empty ? NOTHING : "consumed";
   }
   if (req.destroyed || req.errored) return "broken";
-  if (cameWhole(req) && !(told > 0)) return NOTHING;
+  if (cameWhole(req) && told === 0) return NOTHING;
   const first = buffered(req, state);
   if (first.length > limit) return "too-large";
   if (state.ended) {
