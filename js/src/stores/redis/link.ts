@@ -78,8 +78,9 @@ interface Cluster {
   getNodeClientForKey?(key: Buffer, isReadonly: boolean): Promise<Client>;
 }
 
-/** Strings come as bytes, and everything else as the client has it by default, whatever it was told. */
-const IN_BYTES = { typeMapping: { 36: Buffer } };
+/** Strings come as bytes, and everything else as the client has it by default, whatever it was told.
+ *  Commands in order: `asap` puts each before those that wait, so a wait for copies before its write. */
+const IN_BYTES = { typeMapping: { 36: Buffer }, asap: false };
 
 /** Commands that are sent in the same turn go out together, in order. */
 function send(client: Client, commands: readonly Command[]): Promise<unknown[]> {
