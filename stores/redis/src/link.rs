@@ -34,9 +34,17 @@ struct Connected {
 }
 
 struct Known {
-    _driving: Option<Driving>,
+    driving: Option<Driving>,
     clustered: bool,
     granting: Mutex<Granting>,
+}
+
+impl Known {
+    /// Whether the server's end of it was seen, as far as its task is known.
+    fn has_ended(&self) -> bool {
+        let driving = self.driving.as_ref();
+        driving.is_some_and(|driving| driving.0.is_finished())
+    }
 }
 
 /// The task that reads and writes. It ends when nobody holds the connection any more, also where
@@ -143,14 +151,21 @@ impl Link {
         fault.into()
     }
 
+    /// The connection, unless it is known to have ended: a server closes those that are idle, and
+    /// a restart ends all of them at once.
+    fn current(&self) -> Option<Connected> {
+        let current = lock(&self.current).clone();
+        current.filter(|connected| !connected.known.has_ended())
+    }
+
     async fn connected(&self) -> Result<Connected, StoreError> {
-        if let Some(connected) = lock(&self.current).clone() {
+        if let Some(connected) = self.current() {
             return Ok(connected);
         }
         let asked_at = Instant::now();
         let mut failed = self.connecting.lock().await;
         // Another caller connected, or failed to, while this one waited.
-        if let Some(connected) = lock(&self.current).clone() {
+        if let Some(connected) = self.current() {
             return Ok(connected);
         }
         if let Some((_, fault)) = failed.as_ref().filter(|(at, _)| *at >= asked_at) {
@@ -214,7 +229,7 @@ impl Link {
         Ok(Connected {
             connection,
             known: Arc::new(Known {
-                _driving: driving,
+                driving,
                 clustered: server.clustered,
                 granting: Mutex::new(Granting {
                     refused: server.refusal(&self.options),

@@ -55,6 +55,24 @@ async fn an_owner_whose_answer_was_lost_gets_its_lease_all_the_same() {
     lease.finish(&"done").await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_were_closed_while_nobody_asked_are_made_anew_before_the_next_question() {
+    let server = Redis::start(&[]);
+    let builder = RedisStore::builder(server.url()).connections(4);
+    let store = builder.connect().await.unwrap();
+    let each_asks = async |round: &str| {
+        for n in 0..4 {
+            let key = format!("{round}-{n}");
+            store.swap(&claim(&key)).await.unwrap();
+        }
+    };
+    each_asks("first").await;
+    server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    // Nothing tells when the tasks that read there have seen the end.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    each_asks("then").await;
+}
+
 #[tokio::test]
 async fn a_server_that_is_silent_is_a_timeout_and_is_heard_again_when_it_speaks() {
     let server = Redis::start(&[]);
