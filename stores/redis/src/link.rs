@@ -1,12 +1,14 @@
 //! [`Link`]: one connection to one primary, made anew when it breaks.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use idemp::StoreError;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, RedisError, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, RedisError,
+    RedisResult, Value,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -35,6 +37,10 @@ struct Connected {
 
 struct Known {
     driving: Option<Driving>,
+    made_at: Instant,
+    /// When a caller left before its answer came, and none came since: so many milliseconds behind
+    /// `made_at`, and 1 more. Else 0.
+    left_at: AtomicU64,
     clustered: bool,
     granting: Mutex<Granting>,
 }
@@ -44,6 +50,35 @@ impl Known {
     fn has_ended(&self) -> bool {
         let driving = self.driving.as_ref();
         driving.is_some_and(|driving| driving.0.is_finished())
+    }
+
+    /// Whether nothing came for so long since a caller left.
+    fn is_silent_for(&self, span: Duration) -> bool {
+        match self.left_at.load(Relaxed) {
+            0 => false,
+            at => self.made_at.elapsed() >= span.saturating_add(Duration::from_millis(at)),
+        }
+    }
+}
+
+/// A caller that waits for an answer. Callers that leave sooner than an answer is late would never
+/// be told that it is, and a connection that is silent would be kept.
+struct Waiting<'a>(&'a Known);
+
+impl Waiting<'_> {
+    fn until<T>(self, answer: &RedisResult<T>) {
+        if answer.is_ok() && self.0.left_at.load(Relaxed) != 0 {
+            self.0.left_at.store(0, Relaxed);
+        }
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let now = self.0.made_at.elapsed().as_millis() as u64 + 1;
+        // The first that left counts.
+        let _ = (self.0.left_at).compare_exchange(0, now, Relaxed, Relaxed);
     }
 }
 
@@ -91,8 +126,10 @@ impl Link {
         if granting {
             self.check(&mut connected).await?;
         }
+        let waiting = Waiting(&connected.known);
         let connection = &mut connected.connection;
         let replies = connection.send_packed_commands(commands, 0, count).await;
+        waiting.until(&replies);
         match replies {
             Ok(replies) if replies.len() == count => Ok(replies),
             Ok(_) => Err(self.broken(&connected, RedisFault::Reply)),
@@ -115,10 +152,11 @@ impl Link {
             // This caller asks. The others go on with what was seen last.
             granting.checked_at = Instant::now();
         }
-        let info = connected
-            .connection
-            .send_packed_command(&redis::cmd("INFO"))
-            .await
+        let waiting = Waiting(&connected.known);
+        let connection = &mut connected.connection;
+        let info = connection.send_packed_command(&redis::cmd("INFO")).await;
+        waiting.until(&info);
+        let info = info
             .map_err(RedisFault::from)
             .and_then(|info| Server::read(&info))
             .and_then(|server| server.check(&self.options).map(|()| server));
@@ -151,11 +189,14 @@ impl Link {
         fault.into()
     }
 
-    /// The connection, unless it is known to have ended: a server closes those that are idle, and
-    /// a restart ends all of them at once.
+    /// The connection, unless it is known to have ended, or seems to: a server closes those that
+    /// are idle, a restart ends all of them at once, and a router that forgot one says nothing.
     fn current(&self) -> Option<Connected> {
+        let silent_for = self.options.reply_within();
         let current = lock(&self.current).clone();
-        current.filter(|connected| !connected.known.has_ended())
+        current.filter(|Connected { known, .. }| {
+            !known.has_ended() && !known.is_silent_for(silent_for)
+        })
     }
 
     async fn connected(&self) -> Result<Connected, StoreError> {
@@ -230,6 +271,8 @@ impl Link {
             connection,
             known: Arc::new(Known {
                 driving,
+                made_at: Instant::now(),
+                left_at: AtomicU64::new(0),
                 clustered: server.clustered,
                 granting: Mutex::new(Granting {
                     refused: server.refusal(&self.options),

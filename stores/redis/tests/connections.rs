@@ -9,6 +9,7 @@ use asks::{claim, outcome, read, rev};
 use idemp::{AsyncStore, Decision, Fingerprint, Idempotency, Key, Scope, StoreError, Verdict};
 use idemp_redis::RedisStore;
 use idemp_servers::{Proxy, Redis};
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn an_answer_that_was_lost_is_unknown_and_the_next_ask_finds_what_it_did() {
@@ -101,6 +102,21 @@ async fn a_server_that_is_silent_is_a_timeout_and_is_heard_again_when_it_speaks(
     };
     // Whether the first ask was carried out was not known, and now is.
     assert!(matches!(found.verdict, Verdict::Lost(_)));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_silent_is_given_up_though_no_caller_waits_for_its_limit() {
+    let server = Redis::start(&[]);
+    let proxy = Proxy::to(server.addr());
+    let limit = Duration::from_millis(400);
+    let builder = RedisStore::builder(server.url_at(proxy.addr())).answer_within(limit);
+    let store = builder.connect().await.unwrap();
+    let patience = limit / 4;
+    proxy.forget();
+    let started = Instant::now();
+    while timeout(patience, store.swap(&read("a"))).await.is_err() {
+        assert!(started.elapsed() < 10 * limit, "it is silent, and kept");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
