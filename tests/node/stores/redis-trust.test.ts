@@ -74,6 +74,16 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
       );
     });
 
+    test("a policy that comes with another connection is noticed before the next begin", async () => {
+      await on(async (store) => {
+        await wins(store, claim("a"));
+        await admin.config("SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru");
+        await admin.call("CLIENT", "KILL", "TYPE", "normal");
+        await until("it is connected again", () => lies(store, "a").then(() => true, () => false));
+        assert.equal(kind(await failure(store.swap(claim("b")))), "evicts");
+      });
+    });
+
     test("a full server takes nothing new, and still finishes and replays what it has", async () => {
       await on(async (store) => {
         const [begun, done] = [claim("begun"), claim("done")];
@@ -162,6 +172,21 @@ for (const [label, connect] of [["ioredis", ioredis], ["redis", nodeRedis]] as c
     await using(connect(url), async ({ client }) => {
       const error = await failure(redisStore(client).check());
       assert.equal(error.code, "STORE_UNUSABLE");
+    });
+  });
+
+  test(`${label}: a begin that waits for another connection waits for what is behind it`, async () => {
+    await using(connect(servers.url("redis")), async ({ client }) => {
+      const store = redisStore(client);
+      await wins(store, claim("a"));
+      await lies(store, "a");
+      await admin.config("SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru");
+      assert.ok("on" in client);
+      const waits = new Promise<unknown>((resolve) => {
+        client.on("reconnecting", () => resolve(store.swap(claim("b")).catch((error: unknown) => error)));
+      });
+      await admin.call("CLIENT", "KILL", "TYPE", "normal");
+      assert.equal(kind((await waits) as StoreError), "evicts");
     });
   });
 
