@@ -1,8 +1,8 @@
 /** How often a client connected: behind a new connection there may be another server. */
 
-/** Every event after which there may be another server, of any client; `reconnecting` before it is there,
- *  since what is asked meanwhile waits for it. */
-const CONNECTED = ["reconnecting", "ready", "+node", "node-ready"];
+/** Every event after which there may be another server, of any client: when it is there, and when the
+ *  one before it is lost, since what is asked meanwhile waits for it. */
+const CONNECTED = ["reconnecting", "ready", "-node", "+node", "node-reconnecting", "node-ready"];
 
 interface Count {
   connections: number;
