@@ -17,13 +17,13 @@ use crate::token::LeaseToken;
 impl<S> Idempotency<S> {
     /// [`Idempotency::begin_async`] inside a transaction of the caller's: what it writes and the
     /// outcome are committed together, or not at all. `transaction` is the store in there, such as
-    /// `PostgresStore::within`.
+    /// `PostgresStore::locking` and `PostgresStore::within`.
     ///
     /// On a `Miss`, write what is to be written, give the token to [`Idempotency::finish_in`], and
     /// commit. Whoever asks meanwhile waits for the transaction, up to the store's limit, and is
     /// then told `InProgress`. A rollback, or a crash, leaves nothing behind: the next request
-    /// executes. The lease is of no use before the commit, and there is no guard: to commit
-    /// without a word is to leave the lease to its lapse.
+    /// executes. The lease is of no use before the commit, and there is no guard: where the store
+    /// wrote a lease, to commit without a word is to leave it to its lapse.
     ///
     /// Events tell what was asked; whether it is committed is seen by the caller alone.
     ///

@@ -23,6 +23,7 @@ pin_project! {
     enum Kind<B: http_body::Body> {
         Untouched { #[pin] body: B },
         Whole { bytes: Bytes },
+        Misstated { bytes: Bytes },
         Begun { begun: Box<Begun<B>> },
     }
 }
@@ -49,6 +50,14 @@ impl<B: http_body::Body> Body<B> {
         }
     }
 
+    /// Of a response that says another length. Nothing is said of the length here: who sends it
+    /// would trust that both are the same, and the connection would be out of step.
+    pub(crate) fn misstated(bytes: Bytes) -> Self {
+        Self {
+            kind: Kind::Misstated { bytes },
+        }
+    }
+
     pub(crate) fn begun(begun: Begun<B>) -> Self {
         Self {
             kind: Kind::Begun {
@@ -71,7 +80,7 @@ impl<B: http_body::Body> http_body::Body for Body<B> {
                 let frame = ready!(body.poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map(into_bytes)))
             }
-            KindProjection::Whole { bytes } => {
+            KindProjection::Whole { bytes } | KindProjection::Misstated { bytes } => {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
@@ -82,7 +91,7 @@ impl<B: http_body::Body> http_body::Body for Body<B> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Untouched { body } => body.is_end_stream(),
-            Kind::Whole { bytes } => bytes.is_empty(),
+            Kind::Whole { bytes } | Kind::Misstated { bytes } => bytes.is_empty(),
             Kind::Begun { begun } => {
                 begun.frames.is_empty()
                     && begun.rest.as_ref().is_none_or(|rest| rest.is_end_stream())
@@ -94,6 +103,7 @@ impl<B: http_body::Body> http_body::Body for Body<B> {
         match &self.kind {
             Kind::Untouched { body } => body.size_hint(),
             Kind::Whole { bytes } => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Misstated { .. } => SizeHint::default(),
             Kind::Begun { begun } => begun.size_hint(),
         }
     }
@@ -139,7 +149,7 @@ impl<B: http_body::Body> fmt::Debug for Body<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.kind {
             Kind::Untouched { .. } => "Body(untouched)",
-            Kind::Whole { .. } => "Body(whole)",
+            Kind::Whole { .. } | Kind::Misstated { .. } => "Body(whole)",
             Kind::Begun { .. } => "Body(begun)",
         })
     }

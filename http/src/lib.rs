@@ -88,7 +88,7 @@
 //!   on, whatever becomes of the slot.
 //! - An answer that cannot be stored reaches its client all the same, and retries are told that
 //!   the outcome is unknown: a body [over the limit](IdempotencyLayer::response_limit), one that
-//!   breaks off, one with trailers (so every answer of gRPC), one that
+//!   breaks off or is not as long as `content-length` says, one with trailers (so every answer of gRPC), one that
 //!   [does not end](IdempotencyLayer::stream_after), `text/event-stream`.
 //! - Where the store fails when the answer is to be stored, the client has its answer, and it is
 //!   tried again in the background while the lease lives. Nothing is executed again within the

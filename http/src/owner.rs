@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use http::response::Parts;
 use http::{Request, Response, header};
 use idemp::http::{Disposition, Refusal, StoredResponse};
 use idemp::{AsyncLease, AsyncStore};
@@ -116,6 +117,10 @@ where
             return (Settlement::Unstorable, Response::from_parts(parts, body));
         }
     };
+    if is_misstated(&parts, body.len()) {
+        let response = Response::from_parts(parts, Body::misstated(body));
+        return (Settlement::Unstorable, response);
+    }
     let headers = parts.headers.iter();
     let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
     let status = parts.status.as_u16();
@@ -124,6 +129,15 @@ where
         Err(_) => Settlement::Unstorable,
     };
     (settlement, Response::from_parts(parts, Body::whole(body)))
+}
+
+/// Whether the response says that its body has another length: it would be cut short, or be more
+/// than it says. A status without a body may tell the length that another answer has.
+fn is_misstated(parts: &Parts, length: usize) -> bool {
+    let told = parts.headers.get(header::CONTENT_LENGTH);
+    let told = told.and_then(|told| told.to_str().ok()?.parse().ok());
+    let has_body = !matches!(parts.status.as_u16(), 100..=199 | 204 | 304);
+    has_body && told.is_some_and(|told: usize| told != length)
 }
 
 /// Whether the response says that it is a stream.

@@ -97,3 +97,12 @@ test("a store with a clock of its own is the one in JavaScript", async () => {
   const { said } = await run("console.log(memoryStore({ now: () => 0 }).constructor.name, memoryStore({ capacity: 5 }).constructor.name)");
   assert.equal(said, "Object NativeMemory");
 });
+
+test("a processor without SIMD decides, and learns at once that middleware needs the addon", async () => {
+  const { said } = await run(`
+    WebAssembly.validate = () => false; // as there
+    const { idempotent } = await import(${source("express/index")});
+    ${DECIDE}
+    try { idempotent(idem, { scope: () => ["s"] }); } catch (error) { console.log(error.code, error.message); }`, "wasm");
+  assert.match(said, /^Object miss hit 0,255 011495\nCORE_WITHOUT_HTTP .*lacks SIMD: install the addon/);
+});

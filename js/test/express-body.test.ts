@@ -1,10 +1,10 @@
 /** The body of a request, in front of the middleware for Express and behind it. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { IncomingMessage, ServerResponse, type RequestListener } from "node:http";
 import { connect, createServer } from "node:http2";
-import type { AddressInfo } from "node:net";
-import { Readable } from "node:stream";
+import type { AddressInfo, Socket } from "node:net";
+import { PassThrough, Readable } from "node:stream";
 import { suite, test, type TestContext } from "node:test";
 import { gzipSync } from "node:zlib";
 import type { RequestHandler } from "express";
@@ -230,11 +230,41 @@ onEachVersion(({ express, rig }) => {
         }
       });
 
+      test("is refused though its value is asked for, where that has no JSON form", async (t) => {
+        const big: RequestHandler = (req, _, next) => {
+          req.body = { amount: 9007199254740993n };
+          req.resume().on("end", next);
+        };
+        const { ask, errors } = await parsed(t, big, { parsed: true });
+        const refused = await ask('{"amount":9007199254740993}');
+        assert.deepEqual([refused.status, refused.code], [500, "IDEMPOTENCY_BODY_CONSUMED"]);
+        assert.equal((errors[0] as { code: string }).code, "BODY_CONSUMED");
+      });
+
       test("and had nothing in it is like any that has not", async (t) => {
         const { server } = await parsed(t, (req, _, next) => void req.resume().on("end", next));
         assert.equal((await server.ask({ key: "k" })).text, "null");
         assert.equal((await server.ask({ key: "k" })).replayed, true);
       });
+    });
+
+    test("that came over no connection, as to a function in a cloud, counts, and so does its key", async () => {
+      for (const kept of [false, true]) {
+        const { app, protect } = rig();
+        let runs = 0;
+        app.post("/", protect, express.json(), (req, res) => {
+          const { body } = req as { body?: unknown };
+          res.end(`run ${++runs}: ${body instanceof Uint8Array ? String(body) : JSON.stringify(body ?? null)}`);
+        });
+        const ask = (key: string, body: string) => invoked(app, { ...JSON_TYPE, "idempotency-key": key }, body, kept);
+        for (const replay of [false, true]) {
+          const text = await ask("k", '{"a":1}');
+          assert.match(text, /\r\n\r\nrun 1: \{"a":1\}$/);
+          assert.equal(text.includes("idempotent-replayed: true"), replay);
+          assert.match(await ask("empty", ""), /run 2: (null|\{\})$/);
+        }
+        assert.match(await ask("k", '{"a":2}'), /IDEMPOTENCY_KEY_CONFLICT/);
+      }
     });
 
     test("that somebody outside listens to is heard by those behind, too", async (t) => {
@@ -251,6 +281,27 @@ onEachVersion(({ express, rig }) => {
     });
   });
 });
+
+/** Hands the application a request that is made of an event, without the lines of its head, as the adapters
+ *  of functions in a cloud do: its body is pushed where it is asked for, and may be there as `body`. What
+ *  was written as the answer. */
+async function invoked(app: RequestListener, headers: Record<string, string>, body: string, kept: boolean): Promise<string> {
+  const req = new IncomingMessage(new PassThrough() as unknown as Socket);
+  const bytes = Buffer.from(body);
+  const length = body ? { "content-length": String(bytes.length) } : {};
+  Object.assign(req, { method: "POST", url: "/", httpVersion: "1.1", complete: true, headers: { ...headers, ...length } });
+  if (kept && body) Object.assign(req, { body: bytes });
+  req._read = () => {
+    req.push(bytes);
+    req.push(null);
+  };
+  const res = new ServerResponse(req);
+  const written = new PassThrough();
+  res.assignSocket(written as unknown as Socket);
+  app(req, res);
+  await once(res, "finish");
+  return String(written.read());
+}
 
 test("a body over HTTP/2 that somebody has read is not taken for an empty one", async (t) => {
   const told: unknown[] = [];

@@ -225,6 +225,13 @@ onEachVersion(({ express, rig, twice, rejections }) => {
       assert.deepEqual([again.text, again.replayed], ['{"a":1}', true]);
     });
 
+    test("its body can still be parsed in an application that is called further in", async (t) => {
+      const inner: Express = express();
+      inner.post("/", express.json(), (req, res) => void res.json(req.body));
+      const again = await leaving(t, (req, res, next) => inner(req, res, next));
+      assert.deepEqual([again.text, again.replayed], ['{"a":1}', true]);
+    });
+
     test("streams are read to their end", async (t) => {
       const piped = await leaving(t, (_, res) => void Readable.from(["a", "b", "c"]).pipe(res));
       assert.deepEqual([piped.text, piped.replayed], ["abc", true]);

@@ -1,7 +1,7 @@
 /** Answers behind the middleware for Express that cannot be stored. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import type { IncomingMessage } from "node:http";
+import { ServerResponse, type IncomingMessage } from "node:http";
 import { PassThrough, pipeline, Readable } from "node:stream";
 import { suite, test } from "node:test";
 import { onEachVersion } from "./express-rig.js";
@@ -22,6 +22,29 @@ onEachVersion(({ rig, replays, unstorable }) => {
       const pieces = Array.from({ length: 400 }, (_, at) => Buffer.alloc(10_000, at));
       const first = await unstorable(t, (_, res) => void pipeline(Readable.from(pieces), res, () => undefined), { responseLimit: 20_000 });
       assert.deepEqual(first.body, Buffer.concat(pieces));
+    });
+
+    test("a long stream through somebody outside who has more room, and hears of drain in the place of the response", async (t) => {
+      const { app, protect } = rig({ responseLimit: 1000 });
+      // As `compression` does it.
+      app.use((_, res, next) => {
+        const { write, end, on } = res;
+        const through = new PassThrough({ highWaterMark: 1 << 20 });
+        through.on("data", (piece) => write.call(res, piece, "utf8"));
+        through.on("end", () => end.call(res, undefined, "utf8"));
+        res.write = ((piece: Buffer) => through.write(piece)) as typeof write;
+        res.end = ((piece?: Buffer) => (through.end(piece), res)) as typeof end;
+        res.on = ((event: string, heard: () => void) => (event === "drain" ? through : { on: on.bind(res) }).on(event, heard)) as typeof on;
+        next();
+      });
+      const piece = Buffer.alloc(100_000, 7);
+      app.post("/", protect, async (_, res) => {
+        for (let left = 5; left > 0; left--) if (!res.write(piece)) await new Promise<void>((more) => res.once("drain", more));
+        res.end();
+      });
+      const server = await listen(t, app);
+      assert.equal((await server.ask({ key: "k" })).body.length, 500_000);
+      assert.equal((await server.ask({ key: "k" })).code, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     });
 
     test("a body at the limit is stored", async (t) => {
@@ -82,6 +105,19 @@ onEachVersion(({ rig, replays, unstorable }) => {
         res.end("b");
       });
       assert.deepEqual([first.text, first.trailers["x-sum"]], ["ab", "42"]);
+    });
+
+    test("one that goes out past the middleware, as in an application of another copy of Express that is called", async (t) => {
+      const { app, protect, store } = rig({ maxOwners: 1 });
+      app.post("/", protect, (_, res) => {
+        Object.setPrototypeOf(res, ServerResponse.prototype);
+        res.end("a");
+      });
+      const server = await listen(t, app);
+      assert.equal((await server.ask({ key: "k" })).text, "a");
+      await store.done(2);
+      assert.equal((await server.ask({ key: "k" })).code, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+      assert.equal((await server.ask({ key: "another" })).text, "a", "its place is free");
     });
 
     test("one that is shorter than it says", async (t) => {

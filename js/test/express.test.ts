@@ -238,6 +238,34 @@ onEachVersion(({ express, rig, twice, replays }) => {
       assert.deepEqual([again.text, again.replayed], ["1", true]);
       assert.equal((await server.ask({ path: "/inner/make?x=1", key: "k" })).code, "IDEMPOTENCY_KEY_CONFLICT");
     });
+
+    test("an application that is called further in, and not mounted", async (t) => {
+      const { app, protect } = rig();
+      const inner: Express = express();
+      let runs = 0;
+      inner.post("/", (_, res) => void res.status(201).json(++runs));
+      // As `vhost` does it.
+      app.use(protect, (req, res, next) => inner(req, res, next));
+      const server = await listen(t, app);
+      assert.equal((await server.ask({ key: "k" })).text, "1");
+      const again = await server.ask({ key: "k" });
+      assert.deepEqual([again.text, again.replayed], ["1", true]);
+    });
+
+    test("through an application that has an `end` of its own for all its responses", async (t) => {
+      const { app, protect } = rig();
+      const { end } = app.response;
+      const bodies: string[] = [];
+      app.response.end = function (this: ServerResponse, ...given: [unknown, BufferEncoding]) {
+        bodies.push(String(given[0]));
+        return end.apply(this, given);
+      } as typeof end;
+      app.post("/", protect, (_, res) => void res.json(1));
+      const server = await listen(t, app);
+      assert.equal((await server.ask({ key: "k" })).replayed, false);
+      assert.equal((await server.ask({ key: "k" })).replayed, true);
+      assert.deepEqual(bodies, ["1", "1"]);
+    });
   });
 
   suite("to the handler the response looks as it always does", () => {
@@ -288,6 +316,23 @@ onEachVersion(({ express, rig, twice, replays }) => {
       });
       assert.equal(first.text, "a");
       assert.equal((await heard.happened).code, "ERR_STREAM_WRITE_AFTER_END");
+    });
+
+    test("what is written after the end, where nobody listens for errors, does not end the process", async (t) => {
+      const { app, protect, store } = rig();
+      const told = signal<NodeJS.ErrnoException>();
+      app.post("/", protect, (_, res) => {
+        store.always = "held";
+        res.end("a");
+        // Without the middleware it would be out by now, and the callback alone would be told.
+        setImmediate(() => res.write("b", (error) => told.happen(error as NodeJS.ErrnoException)));
+      });
+      const server = await listen(t, app);
+      const asked = server.ask({ key: "k" });
+      assert.equal((await told.happened).code, "ERR_STREAM_WRITE_AFTER_END");
+      await new Promise(setImmediate);
+      store.go();
+      assert.equal((await asked).text, "a");
     });
 
     test("finish and close come when it is out", async (t) => {

@@ -140,6 +140,10 @@ suite("an answer is replayed byte for byte", () => {
 
   test("over HTTP/2", async (t) => {
     const store = switchedStore();
+    const warnings: string[] = [];
+    const warned = ({ message }: Error) => void warnings.push(message);
+    process.on("warning", warned);
+    t.after(() => process.off("warning", warned));
     const app = Fastify({ http2: true, forceCloseConnections: true });
     t.after(() => app.close());
     await app.register(idempotency as never, { idem: createIdempotency({ store }), scope: () => "ada" } as never);
@@ -165,6 +169,7 @@ suite("an answer is replayed byte for byte", () => {
     assert.equal((await ask("/", '{"a":2}'))[0], 409);
     assert.deepEqual(await ask("/stream", "{}"), [200, "ab", undefined]);
     assert.deepEqual(await ask("/stream", "{}"), [200, "ab", "true"]);
+    assert.deepEqual(warnings, [], "HTTP/2 has no reasons beside its statuses, and warns who asks for them");
   });
 
   test("without a network, too", async (t) => {
@@ -401,6 +406,22 @@ suite("where it stands", () => {
       assert.equal((await ask('{"user":"ada","more":1}')).code, "IDEMPOTENCY_KEY_CONFLICT");
       assert.equal((await ask('{"user":"ben"}')).text, '{"user":"ben","changed":2}');
       assert.equal((await ask("{")).status, 400);
+    }
+  });
+
+  test("in a later hook, a handler may say that nothing is found, with a key and without", async (t) => {
+    for (const hook of ["preValidation", "preHandler"] as const) {
+      const { app, scoped, listening } = await rig(t, { hook });
+      await app.register(idempotency, scoped);
+      let runs = 0;
+      app.all("/", (_, reply) => {
+        runs++;
+        reply.callNotFound();
+      });
+      const server = await listening();
+      assert.equal((await server.ask({ method: "GET" })).status, 404);
+      assert.equal((await server.ask()).status, 404);
+      for (const run of [3, 4]) assert.deepEqual([(await server.ask({ key: "k" })).status, runs], [404, run]);
     }
   });
 

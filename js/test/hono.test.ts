@@ -2,6 +2,8 @@
 import "../src/core/server.js";
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import type { HttpBindings } from "@hono/node-server";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { Hono, type Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { compress } from "hono/compress";
@@ -363,6 +365,29 @@ suite("over real HTTP", () => {
     for (const name of ["content-type", "etag", "content-length"]) assert.equal(retry.headers[name], first.headers[name], name);
     assert.deepEqual([first.headers["set-cookie"], retry.headers["set-cookie"]], [["a=1", "b=2"], undefined]);
     assert.deepEqual([retry.status, retry.headers["idempotent-replayed"], runs()], [201, "true", 1]);
+  });
+
+  test("an answer that was written past Hono reaches its client, and its retry is told that it is unknown", async (t) => {
+    const { app, runs } = rig((c) => {
+      const { outgoing } = c.env as HttpBindings;
+      outgoing.writeHead(201, { location: "/tasks/1" });
+      outgoing.end("made");
+      return RESPONSE_ALREADY_SENT;
+    });
+    const server = await listening(t, app.fetch);
+    const [first, retry] = [await posted(server, KEY), await posted(server, KEY)];
+    assert.deepEqual([first.status, String(first.body)], [201, "made"]);
+    assert.match(String(retry.body), /IDEMPOTENCY_OUTCOME_UNKNOWN/);
+    assert.equal(runs(), 1);
+  });
+
+  test("and one that was written past it as a failure is tried again", async (t) => {
+    const { app, runs } = rig((c) => {
+      (c.env as HttpBindings).outgoing.writeHead(503).end();
+      return RESPONSE_ALREADY_SENT;
+    });
+    const server = await listening(t, app.fetch);
+    assert.deepEqual([(await posted(server, KEY)).status, (await posted(server, KEY)).status, runs()], [503, 503, 2]);
   });
 
   test("a client that goes away stops nothing, and its retry gets the answer", async (t) => {

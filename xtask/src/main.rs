@@ -11,6 +11,7 @@ mod fuzz;
 mod invocation;
 mod node;
 mod package;
+mod postgres;
 mod programs;
 mod screen;
 mod servers;

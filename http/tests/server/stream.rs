@@ -192,6 +192,31 @@ async fn what_there_was_of_a_broken_body_is_handed_on_and_then_its_error() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_not_as_long_as_it_says_ends_as_it_would_and_is_not_replayed() {
+    for (told, sent) in [("10", "abc"), ("2", "ab")] {
+        let (rig, counter) = (Rig::new(), Counter::default());
+        let handler = on_post({
+            let counter = counter.clone();
+            move || async move {
+                counter.next();
+                let (sender, frames) = Frames::new();
+                sender.send(data(b"abc")).unwrap();
+                Response::builder()
+                    .header("content-length", told)
+                    .body(Body::new(frames))
+                    .unwrap()
+            }
+        });
+        let server = rig.serve(rig.layer(), handler).await;
+        let request = "POST /tasks HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-user: ada\r\n\
+            idempotency-key: k\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+        let answer = server.raw(request.as_bytes()).await;
+        assert!(answer.ends_with(&format!("\r\n\r\n{sent}")), "{answer}");
+        is_unknown(&server, &counter).await;
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_panics_is_not_executed_again() {
     struct Panics;
     impl http_body::Body for Panics {

@@ -22,7 +22,7 @@ export type ExpressOptions = GateOptions<Request> & {
    * Where a JSON parser stands before, and nobody keeps `req.rawBody`: two requests are the same where
    * `JSON.stringify(req.body)` is. **What the parser drops or rounds does not count**: numbers beyond
    * 2^53, members that are there twice. Without it such requests are refused with 500, and so are forms
-   * with files (`multipart/…`) in any case.
+   * with files (`multipart/…`), and values that have no JSON form, in any case.
    */
   readonly parsed?: boolean;
 };
@@ -107,6 +107,16 @@ class ExpressExchange extends Exchange<Request> {
     if (!this.parsed || body === undefined) return undefined;
     // What a parser of forms with files puts there is not all of it.
     if (/^\s*multipart\//i.test(this.request.headers["content-type"] ?? "")) return undefined;
-    return Buffer.from(JSON.stringify(body));
+    return jsonOf(body);
+  }
+}
+
+/** `undefined` where it has no such form: a number beyond 2^53 as a `bigint`, a cycle. */
+function jsonOf(value: unknown): Uint8Array | undefined {
+  try {
+    const text = JSON.stringify(value) as string | undefined;
+    return text === undefined ? undefined : Buffer.from(text);
+  } catch {
+    return undefined;
   }
 }

@@ -123,8 +123,10 @@ function install(app: FastifyInstance, options: IdempotencyPluginOptions): void 
     });
     app.addHook(hook, (request: FastifyRequest, reply: FastifyReply, onward: Onward) => {
       const before = noted.get(request);
-      if (!before) return onward();
-      exchangeOf(request, reply, onward)?.admit(before.entered, before.read);
+      // None where a handler has said that nothing is found, which makes it another route's.
+      const exchange = before && exchangeOf(request, reply, onward);
+      if (exchange) exchange.admit(before.entered, before.read);
+      else onward();
     });
   }
 }

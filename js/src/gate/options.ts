@@ -170,7 +170,8 @@ function tableOf(table: StatusTable): Rules<unknown>["becomes"] {
     if ((cause as IdempError).code !== "MALFORMED") throw cause;
     throw new IdempError(
       "CORE_WITHOUT_HTTP",
-      "the core in use is that of a page; import idemp/web or idemp/hono, and neither idemp/csp nor initialize",
+      "the core in use is that of a page; import idemp/web or idemp/hono, and neither idemp/csp nor initialize; " +
+        "or, in Node, the processor lacks SIMD: install the addon of idemp",
       { cause },
     );
   }

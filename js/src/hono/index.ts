@@ -34,12 +34,15 @@ export interface HonoIdempotent extends MiddlewareHandler {
  * ```
  *
  * It stands behind what authenticates, before validators and everything else that reads the body or could
- * refuse a retry, and inside of `cors`, `compress` and `logger`. A request without a key, or with another
- * method than POST and PATCH, passes untouched.
+ * refuse a retry, and inside of `cors`, `compress` and `logger`; and where the path is whole, not in an
+ * application that is handed to `app.mount`: that takes the prefix away, and the path is a part of what
+ * makes two requests the same. A request without a key, or with another method than POST and PATCH, passes
+ * untouched.
  *
  * An error counts as the response that `onError` makes of it, unless `statuses.thrown` has a rule for it.
- * `c.req.raw` is a request of its own, whose `signal` never aborts: a client that goes away does not stop
- * the handler, whose outcome is stored and is what the retry gets.
+ * What a handler writes to the response of Node itself cannot be stored, and retries are told that it is
+ * unknown. `c.req.raw` is a request of its own, whose `signal` never aborts: a client that goes away does
+ * not stop the handler, whose outcome is stored and is what the retry gets.
  *
  * @throws IdempError OPTIONS_INVALID, SPAN_INVALID, STATUS_TABLE_INVALID or POLICY_INVALID, with what to do.
  */
@@ -76,6 +79,8 @@ export function idempotent<E extends Env = any>(idem: Idempotency, options: Hono
     }
     // Hono says itself that there is no answer. An error has one; where there is a rule for errors, it counts.
     if (!c.finalized || (c.error && thrown)) return void (await owner.settle({ type: "thrown" }));
+    const past = sentPast(c);
+    if (past !== undefined) return void (await owner.settle({ type: "unstorable", status: past }));
     const concluding = await concluded(gate as Gate<never>, owner, c.res);
     if ("instead" in concluding) replaced(c, responseOf(concluding.instead, around(c.res.headers)));
     else if (concluding.own !== c.res) replaced(c, concluding.own);
@@ -97,6 +102,14 @@ export function idempotent<E extends Env = any>(idem: Idempotency, options: Hono
 function replaced(c: Context, response: Response): void {
   c.res = undefined;
   c.res = response;
+}
+
+/** The status of an answer that the handler has written to the response of Node, where it has: the
+ *  response of Hono only says so (`RESPONSE_ALREADY_SENT` of `@hono/node-server`), and has nothing of it. */
+function sentPast(c: Context): number | undefined {
+  if (!c.res.headers.has("x-hono-already-sent")) return undefined;
+  const { outgoing } = (c.env ?? {}) as { outgoing?: { statusCode?: number } };
+  return outgoing?.statusCode ?? c.res.status;
 }
 
 /** What stands around another answer than the handler's own: nothing that says something of its body. */

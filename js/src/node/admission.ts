@@ -6,7 +6,7 @@ import type { Admitted, Entered, Gate, Unread } from "../gate/gate.js";
 import type { Owner } from "../gate/owner.js";
 import { coded, send } from "./answer.js";
 import { isGone, letGo } from "./disconnect.js";
-import { drain, readBody } from "./request-body.js";
+import { cameWhole, drain, readBody } from "./request-body.js";
 import { capture } from "./response-capture.js";
 import { nextTurn } from "./turn.js";
 
@@ -71,6 +71,8 @@ export abstract class Exchange<R> {
   }
 
   read(): Read {
+    // Its reader has no more than that, and may not bear to be read twice.
+    if (cameWhole(this.req) && this.kept() !== undefined) return "consumed";
     return readBody(this.req, this.gate.bodyLimit);
   }
 
@@ -123,8 +125,10 @@ export abstract class Exchange<R> {
 
 type Read = ReturnType<typeof readBody>;
 
-/** The values of a header, one per line of it. */
-function valuesOf({ rawHeaders }: IncomingMessage, name: string): readonly string[] {
+/** The values of a header, one per line of it. Requests that came over no connection, such as those of a
+ *  function in a cloud, may have none of the lines. */
+function valuesOf(req: IncomingMessage, name: string): readonly string[] {
+  const { rawHeaders } = req;
   let values = NONE;
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const header = rawHeaders[at] as string;
@@ -132,7 +136,10 @@ function valuesOf({ rawHeaders }: IncomingMessage, name: string): readonly strin
     if (values === NONE) values = [];
     values.push(rawHeaders[at + 1] as string);
   }
-  return values;
+  if (values !== NONE) return values;
+  const value = req.headers[name];
+  if (value === undefined) return NONE;
+  return Array.isArray(value) ? value : [value];
 }
 
 const NONE: string[] = [];

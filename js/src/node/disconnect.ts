@@ -1,7 +1,7 @@
 /** A client that goes away does not stop what it has asked for. */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import { applicationOf } from "./response-surface.js";
+import { expressOf } from "./response-surface.js";
 
 /**
  * From here on, until {@link letGo}, a request whose body came whole can be read though its client is
@@ -26,11 +26,11 @@ export interface Reading {
 function keep(req: IncomingMessage): Kept {
   let state = kept.get(req);
   if (state) return state;
-  const application = Object.hasOwn(req, "destroy") ? undefined : applicationOf(req);
-  if (application) {
-    if (!grounds.has(application)) {
-      grounds.set(application, (application as IncomingMessage).destroy);
-      Object.defineProperty(application, "destroy", { value: destroyOver(application), writable: true, configurable: true });
+  const express = Object.hasOwn(req, "destroy") ? undefined : expressOf(req);
+  if (express) {
+    if (!grounds.has(express)) {
+      grounds.set(express, (express as IncomingMessage).destroy);
+      Object.defineProperty(express, "destroy", { value: destroyOver(express), writable: true, configurable: true });
     }
     state = { destroy: undefined, gone: undefined, reading: undefined };
   } else {
@@ -61,7 +61,7 @@ export function unclosed(socket: Socket): Socket {
 }
 
 interface Kept {
-  /** Of the request, where it does not stand on the prototype of an application. */
+  /** Of the request, where it does not stand on the prototype of Express. */
   readonly destroy: IncomingMessage["destroy"] | undefined;
   gone: Error | undefined;
   reading: Reading | undefined;
@@ -72,10 +72,10 @@ const kept = new WeakMap<IncomingMessage, Kept>();
 const grounds = new WeakMap<object, IncomingMessage["destroy"]>();
 
 /** In the place of `req.destroy`. */
-function destroyOver(application?: object) {
+function destroyOver(express?: object) {
   return function destroy(this: IncomingMessage, error?: Error): IncomingMessage {
     const state = kept.get(this);
-    const outer = application ? grounds.get(application) : state?.destroy;
+    const outer = express ? grounds.get(express) : state?.destroy;
     if (state?.reading) {
       state.reading.end("broken");
       letGo(this);

@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import type { Unread } from "../gate/gate.js";
 import { Pieces } from "../gate/pieces.js";
 import { keepReadable, tellBroken } from "./disconnect.js";
-import { applicationOf } from "./response-surface.js";
+import { expressOf } from "./response-surface.js";
 
 /**
  * The body, of at most `limit` bytes. Whoever reads the request afterwards finds it untouched: the
@@ -24,6 +24,7 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Uint8Arra
     return empty ? NOTHING : "consumed";
   }
   if (req.destroyed || req.errored) return "broken";
+  if (cameWhole(req) && !(told > 0)) return NOTHING;
   const first = buffered(req, state);
   if (first.length > limit) return "too-large";
   if (state.ended) {
@@ -34,12 +35,18 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Uint8Arra
     const tee = new Tee(req, limit, told, resolve);
     if (first.length > 0) tee.pieces.push(first);
     // The messages of HTTP/1 come by themselves until they fill their buffer, and are destroyed where
-    // their client goes away. Those of HTTP/2, and of a test without a network, are asked for.
-    const asks = !("_consumed" in req);
+    // their client goes away. Those of HTTP/2, and those that came over no connection, are asked for.
+    const asks = !("_consumed" in req) || cameWhole(req);
     if (asks) req.on("close", () => tee.end("broken"));
     if (req.readableLength >= req.readableHighWaterMark) req._read(0);
     else if (asks) req.read(0);
   });
+}
+
+/** Whether it came over no connection, such as one to a function in a cloud: it is made like those of
+ *  HTTP/1, of an event that has all of it, and is read in a way of its own. */
+export function cameWhole(req: IncomingMessage): boolean {
+  return Object.hasOwn(req, "_read");
 }
 
 /** Takes what still comes of a body that nobody wants, so that the connection goes on. How long that
@@ -135,12 +142,12 @@ class Tee {
 
 const tees = new WeakMap<IncomingMessage, Tee>();
 type Push = (this: IncomingMessage, chunk: unknown, encoding?: BufferEncoding) => boolean;
-/** The `push` that was there before: of a request, or of the prototype of an application. */
+/** The `push` that was there before: of a request, or of the prototype of Express. */
 const grounds = new WeakMap<object, Push>();
 
-/** See {@link applicationOf} for where. */
+/** See {@link expressOf} for where. */
 function listen(req: IncomingMessage): void {
-  const at = applicationOf(req) ?? req;
+  const at = expressOf(req) ?? req;
   if (grounds.has(at)) return;
   const ground = (at as IncomingMessage).push as Push;
   grounds.set(at, ground);

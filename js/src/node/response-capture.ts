@@ -29,7 +29,8 @@ export interface CaptureLimits {
  * - Any other goes out as it comes, once the slot is settled.
  * - A client that goes away is hidden from the handler until its answer is settled: `close` comes late,
  *   and writing goes on. A response that has begun has `streamAfter` from then on to end.
- * - One that is destroyed, by the handler or by the framework after an error, is not stored.
+ * - One that is destroyed, by the handler or by the framework after an error, is not stored, and neither is
+ *   one that goes out past this.
  * - One that never begins holds its key until the lease reaches its ceiling.
  */
 export function capture(req: IncomingMessage, res: ServerResponse, owner: Owner, limits: CaptureLimits): void {
@@ -84,6 +85,7 @@ class Capture implements Surface {
     this.fields = Object.hasOwn(res, "_header");
     this.standing = stand(this, res, this.fields);
     keepReadable(req);
+    res.on("finish", this.onFinish);
     if (res.destroyed) this.hideClose();
   }
 
@@ -128,7 +130,8 @@ class Capture implements Surface {
       return true;
     }
     if (callback) (this.callbacks ??= []).push(callback);
-    const more = this.pieces.length < this.res.writableHighWaterMark;
+    // Who has taken the place of `on` may keep those who wait for `drain`, and they would not hear of it.
+    const more = this.pieces.length < this.res.writableHighWaterMark || Object.hasOwn(this.res, "on");
     this.waitsForDrain ||= !more;
     return more;
   }
@@ -163,8 +166,8 @@ class Capture implements Surface {
       throw coded(Error, "ERR_HTTP_HEADERS_SENT", "Cannot write headers after they are sent to the client");
     }
     const code = checked(status);
-    if (typeof reason === "string") res.statusMessage = reason;
-    else headers ??= reason;
+    if (typeof reason !== "string") headers ??= reason;
+    else if (this.fields) res.statusMessage = reason;
     setAll(res, headers);
     res.statusCode = code;
     this.beginHead();
@@ -223,7 +226,8 @@ class Capture implements Surface {
     const { res, owner } = this;
     const status = checked(res.statusCode);
     res.statusCode = this.status = status;
-    this.reason = res.statusMessage;
+    // HTTP/2 has none.
+    if (this.fields) this.reason = res.statusMessage;
     this.bodyless = bodyless(status, this.req.method);
     this.mode = Mode.Held;
     // As the response itself knows that its head was given: it refuses headers from now on.
@@ -273,6 +277,11 @@ class Capture implements Surface {
     // Never at once: what is just being written is to be among the rest.
     void Promise.resolve(this.owner.settle({ type: "unstorable", status: this.status })).then(this.release);
   }
+
+  /** Where it went out past this, nobody knows what was sent. */
+  private readonly onFinish = (): void => {
+    if (this.holds()) this.breakOff();
+  };
 
   /** There will be no more of it, and what there is, is not all. */
   private breakOff(): void {
@@ -329,7 +338,7 @@ class Capture implements Surface {
   private replace(answer: Answer): void {
     const { res } = this;
     restoreHeaders(res, this.outerHeaders);
-    res.statusMessage = undefined as unknown as string;
+    if (this.fields) res.statusMessage = undefined as unknown as string;
     send(answer, res, this.outer.end);
     if (this.callbacks) for (const callback of this.callbacks) process.nextTick(callback);
     if (this.onEnd) res.once("finish", this.onEnd);
@@ -359,7 +368,9 @@ class Capture implements Surface {
     const error = coded(Error, "ERR_STREAM_WRITE_AFTER_END", "write after end");
     process.nextTick(() => {
       callback?.(error);
-      if (!this.res.destroyed) this.res.emit("error", error);
+      // Where nobody listens it would end the process: later than without this, where the response would
+      // have been out, and would not have told of it.
+      if (!this.res.destroyed && this.res.listenerCount("error") > 0) this.res.emit("error", error);
     });
     return false;
   }

@@ -36,7 +36,7 @@ export interface Standing {
   readonly outer: Functions;
   /** Whether functions stand on the prototype. */
   readonly shared: boolean;
-  /** The names of the functions that stand on the response itself, where others stand on its prototype. */
+  /** The names of the functions that stand on the response itself, where others stand on the prototype. */
   readonly own: readonly Name[] | undefined;
   /** The `writeHead` that the handler is given. */
   readonly writeHead: ServerResponse["writeHead"];
@@ -44,15 +44,15 @@ export interface Standing {
 
 /**
  * Puts it there. The functions are the same on all responses. They stand on the response itself, since a
- * framework may give it another prototype further in; or on that of an application of Express, from which
- * those of the applications within it inherit. Express changes the prototype of each response, and then
- * every property that one is given costs V8 more than all the rest of this.
+ * framework may give it another prototype further in; or on the prototype that the responses of all
+ * applications of Express have in common, whichever of them it is handed to. Express changes the prototype
+ * of each response, and then every property that one is given costs V8 more than all the rest of this.
  *
  * `tells` says whether the response knows by its own fields that its head was given.
  */
 export function stand(surface: Surface, res: Captured, tells: boolean): Standing {
   if (standings.get(res)?.surface.takes()) return standInside(surface, res, tells);
-  const prototype = tells ? applicationOf(res) : undefined;
+  const prototype = tells ? expressOf(res) : undefined;
   const standing = prototype ? onPrototype(surface, res, prototype) : onItself(surface, res, tells);
   standings.set(res, standing);
   return standing;
@@ -63,15 +63,23 @@ export function leave(res: Captured, { own, shared }: Standing): void {
   if (shared && !own) standings.delete(res);
 }
 
-/** The prototype that an application of Express has for its requests, or for its responses: of the
- *  outermost one. Its base is one of the library, and that of Node's is for everybody. */
-export function applicationOf(message: IncomingMessage | ServerResponse): object | undefined {
+/** The prototype that the requests, or the responses, of all applications of a copy of Express inherit
+ *  from: behind that of the outermost application, and before that of Node's, which is for everybody. An
+ *  application may be called by another one without being mounted there, and has nothing else in common
+ *  with it. */
+export function expressOf(message: IncomingMessage | ServerResponse): object | undefined {
   let found: object | undefined;
   let at = Object.getPrototypeOf(message) as object | null;
-  for (; at && !Object.hasOwn(at, "setTimeout"); at = Object.getPrototypeOf(at) as object | null) {
+  for (; at && !isOfNode(at); at = Object.getPrototypeOf(at) as object | null) {
     if (Object.hasOwn(at, "app")) found = at;
   }
-  return found;
+  const express = found && (Object.getPrototypeOf(found) as object);
+  return express && isOfNode(express) ? found : express;
+}
+
+/** Whether it is the prototype of `IncomingMessage`, or that of `ServerResponse`. */
+function isOfNode(prototype: object): boolean {
+  return Object.hasOwn(prototype, "setTimeout") || Object.hasOwn(prototype, "assignSocket");
 }
 
 const standings = new WeakMap<object, Standing>();
@@ -110,11 +118,12 @@ function onPrototype(surface: Surface, res: Captured, prototype: object): Standi
     }
     Object.defineProperty(prototype, "writableEnded", WRITABLE_ENDED_OF(prototype));
   }
-  // Who stands outside has put some on the response, and would be asked before the prototype.
+  // Who stands outside has put some on the response, or on the prototype of its application, and would be
+  // asked before this one.
   let own: Name[] | undefined;
   let outer = ground;
   for (const name of NAMES) {
-    if (!Object.hasOwn(res, name)) continue;
+    if (res[name] === (prototype as Functions)[name]) continue;
     if (!own) {
       own = [];
       outer = { ...ground };

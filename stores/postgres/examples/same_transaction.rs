@@ -42,16 +42,16 @@ async fn create_order(
 
     let mut connection = idem.store().pool().get().await?;
     let transaction = connection.transaction().await?;
-    let within = idem.store().within(&transaction);
+    let inside = idem.store().locking(&transaction);
     match idem
-        .begin_in(&within, &scope, &Key::new(key)?, &request)
+        .begin_in(&inside, &scope, &Key::new(key)?, &request)
         .await?
     {
         Decision::Miss(lease) => {
             let insert = "INSERT INTO orders (item) VALUES ($1) RETURNING id";
             let id: i64 = transaction.query_one(insert, &[&item]).await?.get(0);
             let answer = format!("order {id}: {item}");
-            idem.finish_in(&within, &lease, &answer).await?;
+            idem.finish_in(&inside, &lease, &answer).await?;
             transaction.commit().await?;
             Ok(answer)
         }

@@ -8,6 +8,10 @@
 --
 -- Times are whole milliseconds on this server's clock.
 
+-- A table that was made is there, also where what is put in it may be lost with the server.
+SELECT pg_catalog.set_config('synchronous_commit', 'on', true)
+    WHERE pg_catalog.current_setting('synchronous_commit') = 'off';
+
 -- The key is first in the primary key because it tells records apart at the first comparison. The tenant
 -- is a part of it, or an insert would tell a tenant which keys another one has.
 CREATE TABLE "public"."idempotency_keys" (
@@ -350,6 +354,124 @@ BEGIN
         setting := set_config('lock_timeout', callers_wait, true);
     END IF;
     RETURN answer;
+END
+$$;
+
+-- The next two are for work inside a transaction of the caller's that ends in it: a lease that nobody
+-- would see is not written. Their settings and their commits are those of the function above.
+--
+-- The first half: locks the key to the end of the transaction, and reads what lies there. The lock makes
+-- those wait for each other who come here, and nobody else; who wins is decided by the comparison, where
+-- the outcome is put. Where another transaction has the lock it waits for at most in_wait, unless what
+-- lies there defeats the question whatever becomes of the other one.
+--
+--   in_expect   as above, and never sixteen zero bytes
+--   in_wait     as lock_timeout is written
+--
+-- The answer is null where the wait was too long: nothing was done, and the caller's transaction can go
+-- on. Else it has one of the two longer forms above, but for two things: the time is no whole number of
+-- milliseconds, round it, half of one up; and what lies there may be gone.
+CREATE FUNCTION "public"."idempotency_keys_lock_within"(
+    in_tenant text, in_key bytea, in_expect bytea, in_wait text
+) RETURNS bytea
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
+$$
+DECLARE
+    callers_tenant text := current_setting('idemp.tenant', true);
+    setting text;
+    lock_number bigint;
+    now_at timestamptz;         -- null: not yet
+    there_rev bytea;
+    there_lease_until timestamptz;
+    there_gone_at timestamptz;
+    there_head bytea;
+    there_body bytea;
+BEGIN
+    -- The number sets the tenant, too. Keys that have one number wait for each other, and nothing else
+    -- comes of it.
+    IF pg_try_advisory_xact_lock(hashtextextended(encode(in_key, 'hex'),
+            hashtextextended(set_config('idemp.tenant', in_tenant, true),
+                hashtextextended('"public"."idempotency_keys"', 0))))
+        AND current_setting('transaction_read_only') = 'off'
+    THEN
+        -- A statement behind the lock: it sees what was committed by whoever had the lock before.
+        SELECT k.rev, k.lease_until, k.gone_at, k.head, k.body
+            INTO there_rev, there_lease_until, there_gone_at, there_head, there_body
+            FROM "public"."idempotency_keys" k
+            WHERE k.tenant = in_tenant AND k.key = in_key;
+    ELSE
+        -- A standby lags behind, and nothing is written here that would fail there.
+        IF current_setting('transaction_read_only') = 'on' THEN
+            RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction',
+                MESSAGE = 'idempotency keys need a server that can be written';
+        END IF;
+        SELECT k.rev, k.lease_until, k.gone_at, k.head, k.body
+            INTO there_rev, there_lease_until, there_gone_at, there_head, there_body
+            FROM "public"."idempotency_keys" k
+            WHERE k.tenant = in_tenant AND k.key = in_key;
+        now_at := "public"."idempotency_keys_now"();
+        IF there_rev IS NULL OR there_rev = in_expect OR now_at >= there_gone_at THEN
+            lock_number := hashtextextended(encode(in_key, 'hex'), hashtextextended(in_tenant,
+                hashtextextended('"public"."idempotency_keys"', 0)));
+            BEGIN
+                setting := current_setting('lock_timeout');
+                PERFORM set_config('lock_timeout', in_wait, true);
+                PERFORM pg_advisory_xact_lock(lock_number);
+                PERFORM set_config('lock_timeout', setting, true);
+            EXCEPTION WHEN lock_not_available THEN
+                PERFORM set_config('idemp.tenant', coalesce(callers_tenant, ''), true);
+                RETURN NULL;
+            END;
+            PERFORM set_config('idemp.tenant', coalesce(callers_tenant, ''), true);
+            -- The lock is this transaction's: now it does not wait.
+            RETURN "public"."idempotency_keys_lock_within"(in_tenant, in_key, in_expect, in_wait);
+        END IF;
+    END IF;
+    setting := set_config('idemp.tenant', coalesce(callers_tenant, ''), true);
+    IF there_rev IS NULL THEN
+        RETURN timestamptz_send("public"."idempotency_keys_now"()) || '\x00';
+    END IF;
+    now_at := coalesce(now_at, "public"."idempotency_keys_now"());
+    RETURN array_send(ARRAY[timestamptz_send(now_at), timestamptz_send(there_lease_until),
+        timestamptz_send(there_gone_at), there_rev, there_head, there_body]);
+END
+$$;
+
+-- The second half, where not even a record that is gone lay: puts an outcome, which has no lease, and
+-- answers the time. Where something lies there by now it fails with unique_violation, and with it the
+-- transaction, of which nothing may be committed: an insert that may come to nothing costs 4 % more. It also
+-- fails where another transaction holds the record for in_wait.
+CREATE FUNCTION "public"."idempotency_keys_put_within"(
+    in_tenant text, in_key bytea, in_rev bytea,
+    in_keep_for interval, in_head bytea, in_body bytea, in_wait text
+) RETURNS bytea
+LANGUAGE plpgsql VOLATILE SECURITY INVOKER AS
+$$
+DECLARE
+    callers_tenant text := current_setting('idemp.tenant', true);
+    callers_wait text;          -- null: it stays as it is
+    setting text;
+    now_at timestamptz := "public"."idempotency_keys_now"()::timestamptz(3);
+BEGIN
+    IF current_setting('lock_timeout') <> in_wait
+        OR current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
+    THEN
+        callers_wait := current_setting('lock_timeout');
+        setting := set_config('lock_timeout', in_wait, true);
+        IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+            setting := set_config('synchronous_commit', 'on', true);
+        END IF;
+    END IF;
+    -- Where this waits for another transaction that fails, it wins as of before the wait.
+    INSERT INTO "public"."idempotency_keys"
+        (tenant, key, rev, lease_until, gone_at, purge_after, head, body)
+        VALUES (set_config('idemp.tenant', in_tenant, true), in_key, in_rev, now_at,
+                now_at + in_keep_for, now_at + in_keep_for, in_head, in_body);
+    setting := set_config('idemp.tenant', coalesce(callers_tenant, ''), true);
+    IF callers_wait IS NOT NULL THEN
+        setting := set_config('lock_timeout', callers_wait, true);
+    END IF;
+    RETURN timestamptz_send(now_at);
 END
 $$;
 

@@ -49,6 +49,16 @@ pub(crate) fn types_within() -> Vec<Type> {
     [&TYPES[..], &[Type::BOOL]].concat()
 }
 
+/// Of a lock inside a transaction of the caller's: whose, what is expected, and how long it waits.
+pub(crate) fn types_locking() -> Vec<Type> {
+    [&TYPES[..3], &TYPES[8..]].concat()
+}
+
+/// Of an outcome where nothing lay before: it expects nothing, has no lease, and waits.
+pub(crate) fn types_putting() -> Vec<Type> {
+    [&TYPES[..2], &TYPES[3..4], &TYPES[5..]].concat()
+}
+
 impl<'a> Ask<'a> {
     /// The longest body, in bytes.
     const MAX_BODY_BYTES: usize = 256 << 20;
@@ -91,11 +101,6 @@ impl<'a> Ask<'a> {
         self.expect.is_none() && self.rev.is_some()
     }
 
-    /// Whether it replaces what is known by something without a lease, or by nothing.
-    pub(crate) fn ends(&self) -> bool {
-        self.expect.is_some() && self.lease_for.millis() == 0
-    }
-
     pub(crate) fn parameters<'p>(
         &'p self,
         commit: &'p (dyn ToSql + Sync),
@@ -113,6 +118,20 @@ impl<'a> Ask<'a> {
         ]
     }
 
+    /// The parameters of a lock.
+    pub(crate) fn lock<'p>(&'p self, wait: &'p (dyn ToSql + Sync)) -> [&'p (dyn ToSql + Sync); 4] {
+        [&self.tenant, &self.key, &self.expect, wait]
+    }
+
+    /// The parameters of an outcome where nothing lay before.
+    pub(crate) fn outcome<'p>(
+        &'p self,
+        wait: &'p (dyn ToSql + Sync),
+    ) -> [&'p (dyn ToSql + Sync); 7] {
+        let [tenant, key, _, rev, _, keep_for, head, body, wait] = self.parameters(wait);
+        [tenant, key, rev, keep_for, head, body, wait]
+    }
+
     /// The parameters of a claim.
     pub(crate) fn claim<'p>(
         &'p self,
@@ -122,6 +141,11 @@ impl<'a> Ask<'a> {
             self.parameters(commit);
         [tenant, key, rev, lease_for, keep_for, head, body, commit]
     }
+}
+
+/// Whether a lease lives on what is put: then it is not the end of the work.
+pub(crate) fn leases(put: &Put) -> bool {
+    matches!(put, Put::Slot(new) if Span(new.lease_for).millis() > 0)
 }
 
 /// The tenant is the first part of the scope. The key is the rest of the slot's name as it is:
@@ -186,6 +210,19 @@ pub(crate) fn claimed(row: &Row) -> Result<Option<Swapped>, StoreError> {
 /// transaction holds the record.
 pub(crate) fn answer(row: &Row) -> Result<Option<Swapped>, StoreError> {
     read(row.try_get(0).map_err(|error| unreadable(&error))?)
+}
+
+/// Reads what a lock answers: the time, and what lies there, which may be gone; `None` where another
+/// transaction has the lock.
+pub(crate) fn locked(row: &Row) -> Result<Option<(Timestamp, Option<Slot>)>, StoreError> {
+    match answer(row)? {
+        None => Ok(None),
+        Some(Swapped {
+            now,
+            verdict: Verdict::Lost(there),
+        }) => Ok(Some((now, there))),
+        Some(_) => Err(not_ours("an answer")),
+    }
 }
 
 fn read(answer: Option<&[u8]>) -> Result<Option<Swapped>, StoreError> {

@@ -2,6 +2,7 @@
 
 mod ask;
 mod error;
+mod locking;
 mod migrate;
 mod names;
 mod options;
@@ -13,6 +14,7 @@ mod within;
 
 pub use deadpool_postgres;
 pub use error::PostgresError;
+pub use locking::Locking;
 pub use options::{Commit, PostgresOptions};
 #[cfg(feature = "tls")]
 pub use rustls;

@@ -39,5 +39,12 @@ pub const CLAIM: &str = include_str!("../sql/claim.sql");
 /// One question inside the caller's transaction.
 pub const SWAP_WITHIN: &str = include_str!("../sql/swap_within.sql");
 
+/// The first half of an outcome inside the caller's transaction: locks, and reads. The second is
+/// [`PUT_WITHIN`], or [`SWAP_WITHIN`] where something lay there.
+pub const LOCK_WITHIN: &str = include_str!("../sql/lock_within.sql");
+
+/// The second half where nothing lay before.
+pub const PUT_WITHIN: &str = include_str!("../sql/put_within.sql");
+
 /// Deletes what is gone.
 pub const PURGE: &str = include_str!("../sql/purge.sql");

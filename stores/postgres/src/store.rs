@@ -11,7 +11,9 @@ use idemp::{AsyncStore, StoreError, Swap, Swapped};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
-use crate::ask::{Ask, answer, claim_types, claimed, types, types_within};
+use crate::ask::{
+    Ask, answer, claim_types, claimed, types, types_locking, types_putting, types_within,
+};
 use crate::error::{meaning, without_connection};
 use crate::names::Names;
 use crate::options::{Commit, PostgresOptions};
@@ -34,6 +36,8 @@ struct Shared {
     claim: Prepared,
     swap: Prepared,
     swap_within: Prepared,
+    lock_within: Prepared,
+    put_within: Prepared,
     purge: Prepared,
     timeout: Duration,
     lock_wait: Duration,
@@ -57,7 +61,7 @@ impl PostgresStore {
         PostgresOptions::new(url)
     }
 
-    /// The connections, for transactions of the caller's own: see [`PostgresStore::within`].
+    /// The connections, for transactions of the caller's own: see [`PostgresStore::locking`].
     #[must_use]
     pub fn pool(&self) -> &Pool {
         &self.shared.pool
@@ -75,6 +79,8 @@ impl PostgresStore {
             claim: Prepared::new(statement(&names, sql::CLAIM), claim_types()),
             swap: Prepared::new(statement(&names, sql::SWAP), types()),
             swap_within: Prepared::new(statement(&names, sql::SWAP_WITHIN), types_within()),
+            lock_within: Prepared::new(statement(&names, sql::LOCK_WITHIN), types_locking()),
+            put_within: Prepared::new(statement(&names, sql::PUT_WITHIN), types_putting()),
             purge: Prepared::new(statement(&names, sql::PURGE), vec![Type::INT8]),
             pool,
             names,
@@ -97,6 +103,19 @@ impl PostgresStore {
 
     pub(crate) fn swap_within(&self) -> &Prepared {
         &self.shared.swap_within
+    }
+
+    pub(crate) fn lock_within(&self) -> &Prepared {
+        &self.shared.lock_within
+    }
+
+    pub(crate) fn put_within(&self) -> &Prepared {
+        &self.shared.put_within
+    }
+
+    /// Whether the next transaction may be on another connection of the server's.
+    pub(crate) fn pooled_transactions(&self) -> bool {
+        self.shared.pooled_transactions
     }
 
     pub(crate) fn purge_statement(&self) -> &Prepared {

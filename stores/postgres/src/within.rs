@@ -3,16 +3,20 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use idemp::{AsyncStore, StoreError, Swap, Swapped};
-use tokio_postgres::Row;
+use idemp::{AsyncStore, Expect, StoreError, Swap, Swapped};
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Row};
 
-use crate::ask::{Ask, answer};
+use crate::ask::{Ask, answer, leases};
 use crate::error::meaning;
+use crate::prepared::Prepared;
 use crate::store::{PostgresStore, within_time};
 
 impl PostgresStore {
-    /// The store inside a transaction of the caller's, for
+    /// The store inside a transaction of the caller's, with a lease that is written: for work that
+    /// does not end in this transaction. Where it does, [`PostgresStore::locking`] takes less.
+    ///
+    /// It is for
     /// [`Idempotency::begin_in`](idemp::Idempotency::begin_in) and
     /// [`Idempotency::finish_in`](idemp::Idempotency::finish_in): what the transaction writes and
     /// the outcome are committed together, or not at all.
@@ -63,42 +67,64 @@ impl<'t> From<&'t tokio_postgres::Transaction<'t>> for Transaction<'t> {
     }
 }
 
-impl Within<'_> {
-    async fn row(&self, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row, tokio_postgres::Error> {
-        let statement = self.store.swap_within();
-        match self.transaction {
-            Transaction::Pooled(transaction) => {
+impl<'t> Within<'t> {
+    pub(crate) fn store(&self) -> &'t PostgresStore {
+        self.store
+    }
+
+    /// Asks in the transaction, within the timeout and the longest wait for a lock.
+    pub(crate) async fn ask(
+        &self,
+        statement: &Prepared,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Result<Row, Error>, StoreError> {
+        let limit = self.store.timeout() + self.store.lock_wait();
+        let row = within_time(limit, pin!(self.row(statement, parameters))).await;
+        row.ok_or(StoreError::Timeout)
+    }
+
+    async fn row(
+        &self,
+        statement: &Prepared,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, Error> {
+        let client = match self.transaction {
+            Transaction::Pooled(transaction) if !self.store.pooled_transactions() => {
                 let cache = &transaction.statement_cache;
                 let statement = statement.on(cache, transaction.client()).await?;
-                transaction.query_one(&statement, parameters).await
+                return transaction.query_one(&statement, parameters).await;
             }
-            Transaction::Plain(transaction) => {
-                let types = statement.types().iter().cloned();
-                let typed: Vec<_> = parameters.iter().copied().zip(types).collect();
-                transaction.query_typed_one(statement.text(), &typed).await
-            }
-        }
+            Transaction::Pooled(transaction) => transaction.client(),
+            Transaction::Plain(transaction) => transaction.client(),
+        };
+        let types = statement.types().iter().cloned();
+        let typed: Vec<_> = parameters.iter().copied().zip(types).collect();
+        client.query_typed_one(statement.text(), &typed).await
+    }
+
+    /// Puts a question. `goes_on`: where another transaction holds the record for too long the
+    /// transaction can go on, which takes a subtransaction.
+    pub(crate) async fn put(&self, swap: &Swap, goes_on: bool) -> Result<Swapped, StoreError> {
+        let ask = Ask::new(swap)?;
+        let wait = as_shown(self.store.lock_wait());
+        let parameters = ask.parameters(&wait);
+        let parameters = [&parameters[..], &[&goes_on]].concat();
+        let row = self.ask(self.store.swap_within(), &parameters).await?;
+        answer(&row.map_err(|error| meaning(&error))?)?.ok_or(StoreError::Busy)
     }
 }
 
 impl AsyncStore for Within<'_> {
     async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
-        let ask = Ask::new(swap)?;
-        let wait = as_shown(self.store.lock_wait());
-        let limit = self.store.timeout() + self.store.lock_wait();
-        // Whoever ends its own work holds the record, or has lost it: no need for a subtransaction.
-        let goes_on = !ask.ends();
-        let parameters = ask.parameters(&wait);
-        let parameters = [&parameters[..], &[&goes_on]].concat();
-        let row = within_time(limit, pin!(self.row(&parameters))).await;
-        let row = row.ok_or(StoreError::Timeout)?;
-        answer(&row.map_err(|error| meaning(&error))?)?.ok_or(StoreError::Busy)
+        // Whoever ends its own work holds the record, or has lost it.
+        let ends = swap.expect != Expect::Vacant && !leases(&swap.put);
+        self.put(swap, !ends).await
     }
 }
 
 /// As the server shows a time of whole milliseconds: in the largest unit that it is a whole number
 /// of.
-fn as_shown(time: Duration) -> String {
+pub(crate) fn as_shown(time: Duration) -> String {
     let millis = time.as_millis();
     let units = [(3_600_000, "h"), (60_000, "min"), (1000, "s")];
     match units.iter().find(|(unit, _)| millis % unit == 0) {

@@ -122,31 +122,79 @@ async fn inside_a_transaction_a_question_is_one_trip() {
     let place = Place::on(quiet());
     place.store().await;
     let trips = Trips::to(quiet().addr()).await;
-    let store = idemp_postgres::PostgresStore::options(&quiet().url_at(trips.addr))
-        .table(&place.table)
-        .open()
-        .unwrap();
-    let idem = Idempotency::new(store.clone());
-    let mut pooled = store.pool().get().await.unwrap();
-    let mut plain = connect(&quiet().url_at(trips.addr)).await;
-    for round in 0..2 {
+    let url = quiet().url_at(trips.addr);
+    let options = || idemp_postgres::PostgresStore::options(&url).table(&place.table);
+    for form in FORMS {
+        let store = options().open().unwrap();
+        let idem = Idempotency::new(store.clone());
+        let mut pooled = store.pool().get().await.unwrap();
+        let mut plain = connect(&url).await;
+        for round in 0..2 {
+            let transaction = pooled.transaction().await.unwrap();
+            trips.taken();
+            let inside = form.of(&store, &transaction);
+            let name = format!("{form:?}-pooled-{round}");
+            let lease = miss_in(&idem, &inside, &name).await;
+            let begin = trips.taken();
+            idem.finish_in(&inside, &lease, "outcome").await.unwrap();
+            // The first of a connection prepares.
+            let finish = trips.taken();
+            match (round, form) {
+                (0, Form::Within) => assert_eq!((begin, finish), (2, 1)),
+                (0, Form::Locking) => assert_eq!((begin, finish), (2, 2)),
+                _ => assert_eq!((begin, finish), (1, 1)),
+            }
+            transaction.commit().await.unwrap();
+
+            let transaction = plain.transaction().await.unwrap();
+            trips.taken();
+            let inside = form.of(&store, &transaction);
+            let name = format!("{form:?}-plain-{round}");
+            let lease = miss_in(&idem, &inside, &name).await;
+            assert_eq!(trips.taken(), 1);
+            idem.finish_in(&inside, &lease, "outcome").await.unwrap();
+            assert_eq!(trips.taken(), 1);
+            transaction.commit().await.unwrap();
+        }
+        // Through a pooler of transactions nothing is prepared for another one.
+        let store = options().pooled_transactions().open().unwrap();
+        let idem = Idempotency::new(store.clone());
+        let mut pooled = store.pool().get().await.unwrap();
         let transaction = pooled.transaction().await.unwrap();
         trips.taken();
-        let within = store.within(&transaction);
-        let lease = miss_in(&idem, &within, &format!("pooled-{round}")).await;
-        idem.finish_in(&within, &lease, "outcome").await.unwrap();
-        // The first of a connection prepares.
-        assert_eq!(trips.taken(), if round == 0 { 3 } else { 2 });
-        transaction.commit().await.unwrap();
-
-        let transaction = plain.transaction().await.unwrap();
-        trips.taken();
-        let within = store.within(&transaction);
-        let lease = miss_in(&idem, &within, &format!("plain-{round}")).await;
-        idem.finish_in(&within, &lease, "outcome").await.unwrap();
+        let inside = form.of(&store, &transaction);
+        let lease = miss_in(&idem, &inside, &format!("{form:?}-pooler")).await;
+        idem.finish_in(&inside, &lease, "outcome").await.unwrap();
         assert_eq!(trips.taken(), 2);
+        let kept = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%_within%'";
+        let kept = transaction.query_typed(kept, &[]).await.unwrap();
+        assert_eq!(kept[0].get::<_, i64>(0), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_replay_inside_a_transaction_writes_nothing() {
+    let _alone = ALONE.lock().await;
+    let place = Place::on(quiet());
+    let store = place.store().await;
+    let idem = Idempotency::new(store.clone());
+    miss(&idem, "k").await.finish("outcome").await.unwrap();
+    assert!(begin(&idem, "k").await.is_hit());
+    let mut client = place.client().await;
+    let before = log_position();
+    for _ in 0..100 {
+        let transaction = client.transaction().await.unwrap();
+        let inside = store.locking(&transaction);
+        assert!(begin_in(&idem, &inside, "k").await.is_hit());
         transaction.commit().await.unwrap();
     }
+    assert_eq!(log_position() - before, 0, "bytes of log for 100 replays");
+    let transaction = client.transaction().await.unwrap();
+    let inside = store.locking(&transaction);
+    let lease = miss_in(&idem, &inside, "l").await;
+    assert_eq!(log_position() - before, 0, "bytes of log for a begin");
+    idem.finish_in(&inside, &lease, "outcome").await.unwrap();
+    assert!(log_position() > before);
 }
 
 #[tokio::test]

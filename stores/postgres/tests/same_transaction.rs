@@ -7,11 +7,13 @@ mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use idemp::{Decision, Error, Idempotency, LeaseError, Policy, StoreError};
+use idemp::{
+    AsyncStore as _, Decision, Error, Idempotency, LeaseError, LeaseToken, Policy, StoreError, Swap,
+};
 use idemp_postgres::PostgresStore;
-use idemp_postgres::tokio_postgres::{Client, IsolationLevel};
+use idemp_postgres::tokio_postgres::{Client, IsolationLevel, Transaction};
 use idemp_servers::Postgres;
 use support::*;
 
@@ -52,54 +54,60 @@ async fn the_example_orders_once_and_refuses_another_payload() {
 
 #[tokio::test]
 async fn the_order_and_its_outcome_are_committed_together() {
-    let (place, idem) = shop().await;
-    let mut client = place.client().await;
-    for commits in [false, true] {
-        let transaction = client.transaction().await.unwrap();
-        let within = idem.store().within(&transaction);
-        let lease = miss_in(&idem, &within, "k").await;
-        assert_eq!(lease.attempt(), 1, "a rollback leaves no attempt behind");
-        order(transaction.client(), &place.table).await;
-        idem.finish_in(&within, &lease, "order 1").await.unwrap();
-        // In there it is done already.
-        assert!(begin_in(&idem, &within, "k").await.is_hit());
-        if commits {
-            transaction.commit().await.unwrap();
-        } else {
-            transaction.rollback().await.unwrap();
-            assert_eq!(
-                (orders(&place), read(idem.store(), slot("k")).await),
-                ("0".into(), None)
-            );
+    for form in FORMS {
+        let (place, idem) = shop().await;
+        let mut client = place.client().await;
+        for commits in [false, true] {
+            let transaction = client.transaction().await.unwrap();
+            let inside = form.of(idem.store(), &transaction);
+            let lease = miss_in(&idem, &inside, "k").await;
+            assert_eq!(lease.attempt(), 1, "a rollback leaves no attempt behind");
+            order(transaction.client(), &place.table).await;
+            idem.finish_in(&inside, &lease, "order 1").await.unwrap();
+            // In there it is done already.
+            assert!(begin_in(&idem, &inside, "k").await.is_hit());
+            if commits {
+                transaction.commit().await.unwrap();
+            } else {
+                transaction.rollback().await.unwrap();
+                assert_eq!(
+                    (orders(&place), read(idem.store(), slot("k")).await),
+                    ("0".into(), None)
+                );
+            }
         }
+        assert_eq!(orders(&place), "1");
+        let Decision::Hit(replay) = begin(&idem, "k").await else {
+            panic!("a hit")
+        };
+        assert_eq!(replay.json::<String>().unwrap(), "order 1");
     }
-    assert_eq!(orders(&place), "1");
-    let Decision::Hit(replay) = begin(&idem, "k").await else {
-        panic!("a hit")
-    };
-    assert_eq!(replay.json::<String>().unwrap(), "order 1");
+}
+
+/// Waits until a transaction waits for another one.
+async fn somebody_waits(place: &Place) {
+    let waits = "SELECT count(*) FROM pg_stat_activity
+                 WHERE wait_event_type = 'Lock' AND query ~ '\"KEYS_(swap|lock|put)_within'";
+    until("the duplicate waits", async || place.sql(waits) == "1").await;
 }
 
 #[tokio::test]
 async fn a_duplicate_waits_for_the_transaction_and_gets_what_became_of_it() {
-    let (place, idem) = shop().await;
-    let mut client = place.client().await;
-    for commits in [true, false] {
-        let name = if commits { "committed" } else { "rolled back" };
+    for (form, commits) in FORMS.map(|form| [(form, true), (form, false)]).concat() {
+        let (place, idem) = shop().await;
+        let mut client = place.client().await;
         let transaction = client.transaction().await.unwrap();
-        let within = idem.store().within(&transaction);
-        let lease = miss_in(&idem, &within, name).await;
+        let inside = form.of(idem.store(), &transaction);
+        let lease = miss_in(&idem, &inside, "k").await;
         let duplicate = {
             let (idem, mut other) = (idem.clone(), place.client().await);
             tokio::spawn(async move {
                 let transaction = other.transaction().await.unwrap();
-                begin_in(&idem, &idem.store().within(&transaction), name).await
+                begin_in(&idem, &form.of(idem.store(), &transaction), "k").await
             })
         };
-        let waits = "SELECT count(*) FROM pg_stat_activity
-                     WHERE wait_event_type = 'Lock' AND query LIKE '%\"KEYS_swap_within%'";
-        until("the duplicate waits", async || place.sql(waits) == "1").await;
-        idem.finish_in(&within, &lease, "outcome").await.unwrap();
+        somebody_waits(&place).await;
+        idem.finish_in(&inside, &lease, "outcome").await.unwrap();
         if commits {
             transaction.commit().await.unwrap();
             assert!(duplicate.await.unwrap().is_hit());
@@ -112,108 +120,140 @@ async fn a_duplicate_waits_for_the_transaction_and_gets_what_became_of_it() {
 
 #[tokio::test]
 async fn a_duplicate_that_waited_long_enough_is_in_progress_and_its_transaction_can_go_on() {
-    let (place, idem) = shop().await;
-    let short = place
-        .options()
-        .lock_wait(Duration::from_millis(100))
-        .open()
-        .unwrap();
-    let (mut first, mut second) = (place.client().await, place.client().await);
-    let holds = first.transaction().await.unwrap();
-    miss_in(&idem, &idem.store().within(&holds), "k").await;
+    for form in FORMS {
+        let (place, idem) = shop().await;
+        let wait = Duration::from_millis(100);
+        let short = place.options().lock_wait(wait).open().unwrap();
+        let (mut first, mut second) = (place.client().await, place.client().await);
+        let holds = first.transaction().await.unwrap();
+        miss_in(&idem, &form.of(idem.store(), &holds), "k").await;
 
-    let transaction = second.transaction().await.unwrap();
-    transaction
-        .execute("SET LOCAL lock_timeout = '7s'", &[])
-        .await
-        .unwrap();
-    order(transaction.client(), &place.table).await;
-    let decision = begin_in(&idem, &short.within(&transaction), "k").await;
-    let Decision::InProgress(other) = &decision else {
-        panic!("in progress, not {decision:?}")
-    };
-    assert_eq!(other.remaining(), Duration::ZERO);
-    assert_eq!(decision.retry_after(), Some(Duration::from_secs(1)));
-    // Nothing of the transaction is lost, and its settings are its own again.
-    for (setting, value) in [("lock_timeout", "7s"), ("idemp.tenant", "")] {
-        let shown = transaction
-            .query_one(&format!("SHOW {setting}"), &[])
-            .await
-            .unwrap();
+        let transaction = second.transaction().await.unwrap();
+        let theirs = "SET LOCAL lock_timeout = '7s'; SET LOCAL idemp.tenant = 'theirs'";
+        transaction.batch_execute(theirs).await.unwrap();
+        order(transaction.client(), &place.table).await;
+        let inside = form.of(&short, &transaction);
+        let asked = Instant::now();
+        let decision = begin_in(&idem, &inside, "k").await;
+        assert!(asked.elapsed() >= wait && asked.elapsed() < Duration::from_secs(4));
+        let Decision::InProgress(other) = &decision else {
+            panic!("in progress, not {decision:?}")
+        };
+        assert_eq!(other.remaining(), Duration::ZERO);
+        assert_eq!(decision.retry_after(), Some(Duration::from_secs(1)));
+        // Nothing of the transaction is lost, and its settings are its own again.
+        settings_are(&transaction, "7s", "theirs").await;
+        order(transaction.client(), &place.table).await;
+        // And so after every other question.
+        let lease = miss_in(&idem, &inside, "another").await;
+        settings_are(&transaction, "7s", "theirs").await;
+        idem.finish_in(&inside, &lease, "outcome").await.unwrap();
+        settings_are(&transaction, "7s", "theirs").await;
+        assert!(begin_in(&idem, &inside, "another").await.is_hit());
+        settings_are(&transaction, "7s", "theirs").await;
+        transaction.commit().await.unwrap();
+        assert_eq!(orders(&place), "2");
+        // After it a setting that was made for it is empty, or as it was.
+        holds.rollback().await.unwrap();
+        let transaction = second.transaction().await.unwrap();
+        settings_are(&transaction, "0", "").await;
+        let inside = form.of(&short, &transaction);
+        miss_in(&idem, &inside, "k").await;
+        settings_are(&transaction, "0", "").await;
+    }
+}
+
+async fn settings_are(transaction: &Transaction<'_>, lock_timeout: &str, tenant: &str) {
+    for (setting, value) in [("lock_timeout", lock_timeout), ("idemp.tenant", tenant)] {
+        let show = format!("SHOW {setting}");
+        let shown = transaction.query_one(&show, &[]).await.unwrap();
         assert_eq!(shown.get::<_, &str>(0), value);
     }
-    order(transaction.client(), &place.table).await;
-    transaction.commit().await.unwrap();
-    assert_eq!(orders(&place), "2");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_duplicates_one_places_the_order() {
-    let (place, idem) = shop().await;
-    for round in 0..20 {
-        let name = format!("key-{round}");
-        let callers = (0..10).map(|_| {
-            let (idem, name, table) = (idem.clone(), name.clone(), place.table.clone());
-            tokio::spawn(async move {
-                let mut connection = idem.store().pool().get().await.unwrap();
-                let transaction = connection.transaction().await.unwrap();
-                let within = idem.store().within(&transaction);
-                match begin_in(&idem, &within, &name).await {
-                    Decision::Miss(lease) => {
-                        order(transaction.client(), &table).await;
-                        idem.finish_in(&within, &lease, "ordered").await.unwrap();
-                        transaction.commit().await.unwrap();
-                        1
+    for form in FORMS {
+        let (place, idem) = shop().await;
+        for round in 0..20 {
+            let name = format!("key-{round}");
+            // Half of them take over from an owner who let it lapse.
+            if round % 2 == 1 {
+                lapsed(&idem, &name).await;
+            }
+            let callers = (0..10).map(|_| {
+                let (idem, name, table) = (idem.clone(), name.clone(), place.table.clone());
+                tokio::spawn(async move {
+                    let mut connection = idem.store().pool().get().await.unwrap();
+                    let transaction = connection.transaction().await.unwrap();
+                    let inside = form.of(idem.store(), &transaction);
+                    match begin_in(&idem, &inside, &name).await {
+                        Decision::Miss(lease) => {
+                            assert_eq!(lease.attempt(), 1 + round % 2);
+                            order(transaction.client(), &table).await;
+                            idem.finish_in(&inside, &lease, "ordered").await.unwrap();
+                            transaction.commit().await.unwrap();
+                            1
+                        }
+                        Decision::Hit(_) => 0,
+                        other => panic!("{other:?}"),
                     }
-                    Decision::Hit(_) => 0,
-                    other => panic!("{other:?}"),
-                }
-            })
-        });
-        let mut placed = 0;
-        for caller in callers.collect::<Vec<_>>() {
-            placed += caller.await.unwrap();
+                })
+            });
+            let mut placed = 0;
+            for caller in callers.collect::<Vec<_>>() {
+                placed += caller.await.unwrap();
+            }
+            assert_eq!(placed, 1, "round {round}");
         }
-        assert_eq!(placed, 1, "round {round}");
+        assert_eq!(orders(&place), "20");
     }
-    assert_eq!(orders(&place), "20");
+}
+
+/// A lease of an owner who is gone.
+async fn lapsed(idem: &Idem, name: &str) -> LeaseToken {
+    let short = Policy::replay(60 * MINUTE)
+        .lease(Duration::from_millis(1))
+        .build()
+        .unwrap();
+    let lease = miss(&idem.with_policy(short), name).await.detach();
+    until("it lapses", async || {
+        let now = idem
+            .store()
+            .swap(&Swap::read(slot(name)))
+            .await
+            .unwrap()
+            .now;
+        now >= lease.lease_until()
+    })
+    .await;
+    lease
 }
 
 #[tokio::test]
 async fn a_lease_of_before_can_be_finished_in_a_transaction_unless_somebody_took_over() {
-    let (place, idem) = shop().await;
-    let lease = miss(&idem, "k").await.detach();
-    let mut client = place.client().await;
-    let transaction = client.transaction().await.unwrap();
-    order(transaction.client(), &place.table).await;
-    idem.finish_in(&idem.store().within(&transaction), &lease, "outcome")
-        .await
-        .unwrap();
-    // Until the commit nobody sees it.
-    transaction.commit().await.unwrap();
-    assert!(begin(&idem, "k").await.is_hit());
+    for form in FORMS {
+        let (place, idem) = shop().await;
+        let lease = miss(&idem, "k").await.detach();
+        let mut client = place.client().await;
+        let transaction = client.transaction().await.unwrap();
+        order(transaction.client(), &place.table).await;
+        let inside = form.of(idem.store(), &transaction);
+        idem.finish_in(&inside, &lease, "outcome").await.unwrap();
+        // Until the commit nobody sees it.
+        transaction.commit().await.unwrap();
+        assert!(begin(&idem, "k").await.is_hit());
 
-    let short = Policy::replay(MINUTE)
-        .lease(Duration::from_millis(1))
-        .build()
-        .unwrap();
-    let late = miss(&idem.with_policy(short), "l").await.detach();
-    until("it lapses", async || {
-        idem.begin_async(&scope(), &key("l"), &payload())
-            .await
-            .unwrap()
-            .map(|lease| lease.detach())
-            .is_miss()
-    })
-    .await;
-    let transaction = client.transaction().await.unwrap();
-    let finished = idem
-        .finish_in(&idem.store().within(&transaction), &late, "late")
-        .await;
-    assert!(
-        matches!(finished, Err(LeaseError::Stale(_))),
-        "{finished:?}"
-    );
+        let late = lapsed(&idem, "l").await;
+        let _owner = miss(&idem, "l").await.detach();
+        let transaction = client.transaction().await.unwrap();
+        let inside = form.of(idem.store(), &transaction);
+        let finished = idem.finish_in(&inside, &late, "late").await;
+        assert!(
+            matches!(finished, Err(LeaseError::Stale(_))),
+            "{finished:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -250,13 +290,14 @@ async fn a_transaction_with_an_older_snapshot_is_told_to_begin_again() {
 
 #[tokio::test]
 async fn a_process_that_is_killed_before_the_commit_leaves_neither_order_nor_outcome() {
-    for (moment, committed) in [("begun", false), ("finished", false), ("committed", true)] {
+    let moments = [("begun", false), ("finished", false), ("committed", true)];
+    for (form, (moment, committed)) in FORMS.map(|form| moments.map(|at| (form, at))).concat() {
         let (place, idem) = shop().await;
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture", "the_process_that_is_killed"])
             .env(
                 "IDEMP_KILLED",
-                format!("{} {}", place.server.url(), place.table),
+                format!("{} {} {form:?}", place.server.url(), place.table),
             )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -281,7 +322,7 @@ async fn a_process_that_is_killed_before_the_commit_leaves_neither_order_nor_out
 
         let mut client = place.client().await;
         let transaction = client.transaction().await.unwrap();
-        let within = idem.store().within(&transaction);
+        let within = form.of(idem.store(), &transaction);
         match begin_in(&idem, &within, "k").await {
             Decision::Hit(replay) => {
                 assert!(committed, "{moment}");
@@ -306,11 +347,15 @@ async fn the_process_that_is_killed() {
     let Ok(told) = std::env::var("IDEMP_KILLED") else {
         return;
     };
-    let (url, table) = told.split_once(' ').unwrap();
+    let told: Vec<&str> = told.split(' ').collect();
+    let [url, table, form] = told[..] else {
+        panic!("three words")
+    };
+    let form = FORMS.into_iter().find(|known| format!("{known:?}") == form);
     let idem = Idempotency::new(PostgresStore::options(url).table(table).open().unwrap());
     let mut client = connect(url).await;
     let transaction = client.transaction().await.unwrap();
-    let within = idem.store().within(&transaction);
+    let within = form.unwrap().of(idem.store(), &transaction);
     let lease = miss_in(&idem, &within, "k").await;
     order(transaction.client(), table).await;
     pause_at("begun");

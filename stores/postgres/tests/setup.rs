@@ -60,6 +60,37 @@ async fn a_connection_is_durable_read_committed_and_bounded_whatever_the_server_
     .await;
     assert_eq!(show(transaction.client(), "synchronous_commit").await, "on");
     assert_eq!(show(transaction.client(), "lock_timeout").await, "0");
+    transaction.rollback().await.unwrap();
+
+    // Without a lease it is the outcome that makes it wait.
+    let idem = idemp::Idempotency::new(store);
+    let transaction = client.build_transaction();
+    let level = idemp_postgres::tokio_postgres::IsolationLevel::ReadCommitted;
+    let transaction = transaction.isolation_level(level).start().await.unwrap();
+    let inside = idem.store().locking(&transaction);
+    let lease = miss_in(&idem, &inside, "l").await;
+    idem.finish_in(&inside, &lease, "outcome").await.unwrap();
+    assert_eq!(show(transaction.client(), "synchronous_commit").await, "on");
+    assert_eq!(show(transaction.client(), "lock_timeout").await, "0");
+}
+
+#[tokio::test]
+async fn a_table_that_was_made_outlives_a_killed_server_though_the_store_is_relaxed() {
+    let mut server =
+        Postgres::start_with(&[("wal_writer_delay", "10s"), ("wal_writer_flush_after", "0")]);
+    let url = server.url();
+    let open = || PostgresStore::options(&url).commit(Commit::Relaxed).open();
+    open().unwrap().migrate().await.unwrap();
+    server.kill();
+    server.start_again();
+    let reply = ask(
+        &open().unwrap(),
+        slot("k"),
+        Expect::Vacant,
+        put(fresh(), b""),
+    )
+    .await;
+    assert_eq!(reply.verdict, Verdict::Won);
 }
 
 /// With `synchronous_commit = off` a killed server forgets what it has acknowledged; the store

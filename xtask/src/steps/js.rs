@@ -40,7 +40,21 @@ const LONGEST: u32 = 480;
 
 /// Every test below a folder. They are named one by one: the oldest Node knows no patterns.
 pub(super) fn tests_of(folder: &str, options: &[&str]) -> Result<Invocation, Trouble> {
-    let files = workspace::files(folder, ".test.ts")?;
+    tests_about("", folder, options)
+}
+
+/// Those of which the file is named so.
+pub(super) fn tests_about(
+    what: &str,
+    folder: &str,
+    options: &[&str],
+) -> Result<Invocation, Trouble> {
+    let mut files = workspace::files(folder, ".test.ts")?;
+    files.retain(|file| {
+        file.rsplit('/')
+            .next()
+            .is_some_and(|name| name.starts_with(what))
+    });
     if files.is_empty() {
         return Err(Trouble::Failed(format!("there is no test in {folder}")));
     }

@@ -9,6 +9,7 @@ mod node;
 mod packaging;
 mod purity;
 mod stores;
+mod versions;
 pub(crate) mod wasm;
 
 use crate::invocation::Invocation;
@@ -223,6 +224,13 @@ pub(crate) const ALL: &[Step] = &[
         nightly: true,
         mend: "see `failures:` above",
         run: stores::endurance,
+    },
+    Step {
+        name: "versions",
+        about: "the PostgreSQL store, in Rust and in Node, on the oldest version that is promised and on the newest",
+        nightly: true,
+        mend: "see the first failure above: mostly SQL that one of them reads otherwise",
+        run: versions::check,
     },
     Step {
         name: "fuzz",

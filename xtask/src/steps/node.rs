@@ -9,13 +9,18 @@ pub(super) fn check(tally: &mut Tally) -> Result<String, Trouble> {
     js::prepare()?;
     let postgres = or_get(POSTGRES.prepare(), &POSTGRES.get())?;
     let redis = or_get(REDIS.prepare(), &REDIS.get())?;
-    Invocation::new("cargo build --package idemp-servers").run()?;
-    // The other half of what is handed over between the languages.
-    Invocation::new("cargo build --package idemp-stores --example hand_over").run()?;
+    build_programs()?;
     // Each file has servers of its own, and there are few cores.
     let tests = js::tests_of("tests/node", &["--test-concurrency=2"])?;
     let tests = [postgres, redis]
         .into_iter()
         .fold(tests, |tests, (variable, found)| tests.env(variable, found));
     count(&tests, tally)
+}
+
+/// What the tests call: servers, and the other half of what is handed over between the languages.
+pub(super) fn build_programs() -> Result<(), Trouble> {
+    Invocation::new("cargo build --package idemp-servers").run()?;
+    Invocation::new("cargo build --package idemp-stores --example hand_over").run()?;
+    Ok(())
 }

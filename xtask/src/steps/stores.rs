@@ -16,28 +16,28 @@ const ALONE: [&str; 4] = [
 ];
 
 pub(super) fn others(tally: &mut Tally) -> Result<String, Trouble> {
-    count_all(&tests_of("tests", Length::Usual, None)?, tally)
+    count_all(&tests_of("tests", Length::Usual, &[])?, tally)
 }
 
 pub(super) fn postgres(tally: &mut Tally) -> Result<String, Trouble> {
     let place = place(&POSTGRES)?;
-    count_all(&tests_of("postgres", Length::Usual, Some(place))?, tally)
+    count_all(&tests_of("postgres", Length::Usual, &[place])?, tally)
 }
 
 pub(super) fn redis(tally: &mut Tally) -> Result<String, Trouble> {
     let place = place(&REDIS)?;
-    count_all(&tests_of("redis", Length::Usual, Some(place))?, tally)
+    count_all(&tests_of("redis", Length::Usual, &[place])?, tally)
 }
 
 pub(super) fn chaos(tally: &mut Tally) -> Result<String, Trouble> {
-    count_all(&tests_of("chaos", Length::Usual, None)?, tally)
+    count_all(&tests_of("chaos", Length::Usual, &[])?, tally)
 }
 
 pub(super) fn endurance(tally: &mut Tally) -> Result<String, Trouble> {
     let (postgres, redis) = (place(&POSTGRES)?, place(&REDIS)?);
-    let mut tests = tests_of("postgres", Length::Nightly, Some(postgres))?;
-    tests.extend(tests_of("redis", Length::Nightly, Some(redis))?);
-    tests.extend(tests_of("chaos", Length::Nightly, None)?);
+    let mut tests = tests_of("postgres", Length::Nightly, &[postgres])?;
+    tests.extend(tests_of("redis", Length::Nightly, &[redis])?);
+    tests.extend(tests_of("chaos", Length::Nightly, &[])?);
     let others = programs::built(Length::Nightly)?.iter();
     let others =
         others.filter(|program| ["stores/sqlite", "tests/conformance"].contains(&&*program.folder));
@@ -66,19 +66,18 @@ fn step_of(program: &Program) -> &'static str {
 
 /// In groups that each have to run a test: a file of tests is one, and so are all crates together, of
 /// which some have none inside.
-fn tests_of(
+pub(super) fn tests_of(
     step: &str,
     length: Length,
-    server: Option<Place>,
+    places: &[Place],
 ) -> Result<Vec<Vec<Invocation>>, Trouble> {
     let programs = programs::built(length)?.iter();
     let programs = programs.filter(|program| step_of(program) == step);
     let tests = |program: &Program| {
         let tests = invocation(program, length);
-        match &server {
-            Some((variable, found)) => tests.env(variable, &**found),
-            None => tests,
-        }
+        places.iter().fold(tests, |tests, (variable, found)| {
+            tests.env(variable, &**found)
+        })
     };
     let (files, crates): (Vec<&Program>, Vec<_>) = programs.partition(|one| one.name.is_some());
     let mut groups: Vec<_> = files.into_iter().map(|file| vec![tests(file)]).collect();

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use idemp::{
     AsyncLease, AsyncStore, Decision, Entropy, Expect, Fingerprint, Head, Idempotency, Key,
-    LeaseToken, NewSlot, Put, Rev, Scope, Slot, SlotKey, Swap, Swapped, SystemEntropy, Verdict,
+    LeaseToken, NewSlot, Put, Rev, Scope, Slot, SlotKey, StoreError, Swap, Swapped, SystemEntropy,
+    Verdict,
 };
 use idemp_postgres::tokio_postgres::{Client, NoTls};
-use idemp_postgres::{PostgresOptions, PostgresStore};
+use idemp_postgres::{Locking, PostgresOptions, PostgresStore, Transaction, Within};
 use idemp_servers::Postgres;
 
 /// A table that no other test knows.
@@ -126,6 +127,45 @@ pub async fn miss(idem: &Idempotency<PostgresStore>, name: &str) -> AsyncLease<P
     match begin(idem, name).await {
         Decision::Miss(lease) => lease,
         other => panic!("a miss, not {other:?}"),
+    }
+}
+
+/// Of the store inside a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Writes a lease.
+    Within,
+    /// Writes none.
+    Locking,
+}
+
+pub const FORMS: [Form; 2] = [Form::Within, Form::Locking];
+
+impl Form {
+    pub fn of<'t>(
+        self,
+        store: &'t PostgresStore,
+        transaction: impl Into<Transaction<'t>>,
+    ) -> Inside<'t> {
+        match self {
+            Self::Within => Inside::Within(store.within(transaction)),
+            Self::Locking => Inside::Locking(store.locking(transaction)),
+        }
+    }
+}
+
+/// The store inside a transaction, in one of its forms.
+pub enum Inside<'t> {
+    Within(Within<'t>),
+    Locking(Locking<'t>),
+}
+
+impl AsyncStore for Inside<'_> {
+    async fn swap(&self, swap: &Swap) -> Result<Swapped, StoreError> {
+        match self {
+            Self::Within(store) => store.swap(swap).await,
+            Self::Locking(store) => store.swap(swap).await,
+        }
     }
 }
 
