@@ -1,12 +1,14 @@
 //! [`Link`]: one connection to one primary, made anew when it breaks.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use idemp::StoreError;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, RedisError, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, RedisError,
+    RedisResult, Value,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -34,9 +36,50 @@ struct Connected {
 }
 
 struct Known {
-    _driving: Option<Driving>,
+    driving: Option<Driving>,
+    made_at: Instant,
+    /// When a caller left before its answer came, and none came since: so many milliseconds behind
+    /// `made_at`, and 1 more. Else 0.
+    left_at: AtomicU64,
     clustered: bool,
     granting: Mutex<Granting>,
+}
+
+impl Known {
+    /// Whether the server's end of it was seen, as far as its task is known.
+    fn has_ended(&self) -> bool {
+        let driving = self.driving.as_ref();
+        driving.is_some_and(|driving| driving.0.is_finished())
+    }
+
+    /// Whether nothing came for so long since a caller left.
+    fn is_silent_for(&self, span: Duration) -> bool {
+        match self.left_at.load(Relaxed) {
+            0 => false,
+            at => self.made_at.elapsed() >= span.saturating_add(Duration::from_millis(at)),
+        }
+    }
+}
+
+/// A caller that waits for an answer. Callers that leave sooner than an answer is late would never
+/// be told that it is, and a connection that is silent would be kept.
+struct Waiting<'a>(&'a Known);
+
+impl Waiting<'_> {
+    fn until<T>(self, answer: &RedisResult<T>) {
+        if answer.is_ok() && self.0.left_at.load(Relaxed) != 0 {
+            self.0.left_at.store(0, Relaxed);
+        }
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let now = self.0.made_at.elapsed().as_millis() as u64 + 1;
+        // The first that left counts.
+        let _ = (self.0.left_at).compare_exchange(0, now, Relaxed, Relaxed);
+    }
 }
 
 /// The task that reads and writes. It ends when nobody holds the connection any more, also where
@@ -83,8 +126,10 @@ impl Link {
         if granting {
             self.check(&mut connected).await?;
         }
+        let waiting = Waiting(&connected.known);
         let connection = &mut connected.connection;
         let replies = connection.send_packed_commands(commands, 0, count).await;
+        waiting.until(&replies);
         match replies {
             Ok(replies) if replies.len() == count => Ok(replies),
             Ok(_) => Err(self.broken(&connected, RedisFault::Reply)),
@@ -107,10 +152,11 @@ impl Link {
             // This caller asks. The others go on with what was seen last.
             granting.checked_at = Instant::now();
         }
-        let info = connected
-            .connection
-            .send_packed_command(&redis::cmd("INFO"))
-            .await
+        let waiting = Waiting(&connected.known);
+        let connection = &mut connected.connection;
+        let info = connection.send_packed_command(&redis::cmd("INFO")).await;
+        waiting.until(&info);
+        let info = info
             .map_err(RedisFault::from)
             .and_then(|info| Server::read(&info))
             .and_then(|server| server.check(&self.options).map(|()| server));
@@ -143,14 +189,24 @@ impl Link {
         fault.into()
     }
 
+    /// The connection, unless it is known to have ended, or seems to: a server closes those that
+    /// are idle, a restart ends all of them at once, and a router that forgot one says nothing.
+    fn current(&self) -> Option<Connected> {
+        let silent_for = self.options.reply_within();
+        let current = lock(&self.current).clone();
+        current.filter(|Connected { known, .. }| {
+            !known.has_ended() && !known.is_silent_for(silent_for)
+        })
+    }
+
     async fn connected(&self) -> Result<Connected, StoreError> {
-        if let Some(connected) = lock(&self.current).clone() {
+        if let Some(connected) = self.current() {
             return Ok(connected);
         }
         let asked_at = Instant::now();
         let mut failed = self.connecting.lock().await;
         // Another caller connected, or failed to, while this one waited.
-        if let Some(connected) = lock(&self.current).clone() {
+        if let Some(connected) = self.current() {
             return Ok(connected);
         }
         if let Some((_, fault)) = failed.as_ref().filter(|(at, _)| *at >= asked_at) {
@@ -214,7 +270,9 @@ impl Link {
         Ok(Connected {
             connection,
             known: Arc::new(Known {
-                _driving: driving,
+                driving,
+                made_at: Instant::now(),
+                left_at: AtomicU64::new(0),
                 clustered: server.clustered,
                 granting: Mutex::new(Granting {
                     refused: server.refusal(&self.options),

@@ -73,6 +73,13 @@ impl Servers {
     /// Asks the server that serves the key, follows where it says that another one does, and
     /// nothing else: a question may be repeated only where it is certain that it was not heard.
     pub(crate) async fn ask(&self, question: &Question<'_>) -> Result<Answer, StoreError> {
+        let leaving = Leaving(self);
+        let answer = self.follow(question).await;
+        std::mem::forget(leaving);
+        answer
+    }
+
+    async fn follow(&self, question: &Question<'_>) -> Result<Answer, StoreError> {
         let (mut node, question) = match self {
             Self::One(node) => (node.clone(), question),
             Self::Cluster(cluster) => (cluster.node_of(question.key()).await?, &question.whole()),
@@ -116,6 +123,16 @@ impl Servers {
         if let Self::Cluster(cluster) = self {
             cluster.doubt();
         }
+    }
+}
+
+/// A caller that leaves before its answer is never told that the node is gone, and so nobody is:
+/// it may be, and the map is read again.
+struct Leaving<'a>(&'a Servers);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.doubt();
     }
 }
 

@@ -4,12 +4,13 @@ mod asks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use asks::{claim, key_of, outcome, read, rev};
 use idemp::{AsyncStore, Rev, Verdict};
 use idemp_redis::RedisStore;
 use idemp_servers::RedisCluster;
+use tokio::time::timeout;
 
 /// Begins and finishes until told to stop, and hands back what was acknowledged.
 async fn work(
@@ -161,4 +162,24 @@ async fn a_primary_that_is_lost_takes_nothing_with_it_that_a_replica_confirmed()
         cluster.fail_over(0);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_stands_still_is_left_though_no_caller_waits_for_its_limit() {
+    let cluster = RedisCluster::start_with(3, 1, &[]);
+    let store = connect(&cluster, 0).await;
+    store.swap(&read("a")).await.unwrap();
+    let primary = cluster.owner(cluster.slot_of(&key_of("a")));
+    cluster.nodes()[primary].pause();
+    let takes_over = &cluster.nodes()[primary + 3];
+    takes_over.command(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
+    let started = Instant::now();
+    let patience = Duration::from_millis(100);
+    while !matches!(timeout(patience, store.swap(&read("a"))).await, Ok(Ok(_))) {
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "it is asked on"
+        );
+    }
+    cluster.nodes()[primary].resume();
 }

@@ -9,6 +9,7 @@ use asks::{claim, outcome, read, rev};
 use idemp::{AsyncStore, Decision, Fingerprint, Idempotency, Key, Scope, StoreError, Verdict};
 use idemp_redis::RedisStore;
 use idemp_servers::{Proxy, Redis};
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn an_answer_that_was_lost_is_unknown_and_the_next_ask_finds_what_it_did() {
@@ -55,6 +56,24 @@ async fn an_owner_whose_answer_was_lost_gets_its_lease_all_the_same() {
     lease.finish(&"done").await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_were_closed_while_nobody_asked_are_made_anew_before_the_next_question() {
+    let server = Redis::start(&[]);
+    let builder = RedisStore::builder(server.url()).connections(4);
+    let store = builder.connect().await.unwrap();
+    let each_asks = async |round: &str| {
+        for n in 0..4 {
+            let key = format!("{round}-{n}");
+            store.swap(&claim(&key)).await.unwrap();
+        }
+    };
+    each_asks("first").await;
+    server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+    // Nothing tells when the tasks that read there have seen the end.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    each_asks("then").await;
+}
+
 #[tokio::test]
 async fn a_server_that_is_silent_is_a_timeout_and_is_heard_again_when_it_speaks() {
     let server = Redis::start(&[]);
@@ -83,6 +102,21 @@ async fn a_server_that_is_silent_is_a_timeout_and_is_heard_again_when_it_speaks(
     };
     // Whether the first ask was carried out was not known, and now is.
     assert!(matches!(found.verdict, Verdict::Lost(_)));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_silent_is_given_up_though_no_caller_waits_for_its_limit() {
+    let server = Redis::start(&[]);
+    let proxy = Proxy::to(server.addr());
+    let limit = Duration::from_millis(400);
+    let builder = RedisStore::builder(server.url_at(proxy.addr())).answer_within(limit);
+    let store = builder.connect().await.unwrap();
+    let patience = limit / 4;
+    proxy.forget();
+    let started = Instant::now();
+    while timeout(patience, store.swap(&read("a"))).await.is_err() {
+        assert!(started.elapsed() < 10 * limit, "it is silent, and kept");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

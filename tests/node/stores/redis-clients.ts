@@ -17,8 +17,8 @@ export const CLIENTS = {
   "ioredis with everything set that could get in the way": (url: string) =>
     ioredis(url, { enableAutoPipelining: true, stringNumbers: true, lazyConnect: true }),
   redis: (url: string) => nodeRedis(url),
-  "redis with types mapped otherwise, and RESP2": (url: string) =>
-    nodeRedis(url, { RESP: 2, commandOptions: { typeMapping: { 36: String, 58: String } } }),
+  "redis with everything set that could get in the way, and RESP2": (url: string) =>
+    nodeRedis(url, { RESP: 2, commandOptions: { asap: true, typeMapping: { 36: String, 58: String } } }),
   "a pool of redis": pool,
 } as const;
 

@@ -171,6 +171,11 @@ describe("copies are waited for", () => {
       const keys = [fresh(), fresh()] as const;
       const [begun, heard] = [claim(keys[0]), claim(keys[1])];
       for (const swap of [begun, heard, outcome(heard, "heard")]) await wins(patient, swap);
+      // What is asked next is confirmed by nothing that was said before.
+      await until("the replica has confirmed all", async () => {
+        const told = await admins[0].info("replication");
+        return /,offset=(\d+)/.exec(told)?.[1] === /master_repl_offset:(\d+)/.exec(told)?.[1];
+      });
       await pair[1].pause("redis");
       const done = outcome(begun, "done");
       const next = claim(fresh());

@@ -7,7 +7,7 @@ import { Redis } from "ioredis";
 import { createSentinel } from "redis";
 import { type Servers, startServers } from "../servers.js";
 import { claim, failure, kind, lies, name, outcome, read, until, wins } from "./asks.js";
-import { CLIENTS, type Connected, ioredis, nodeRedis } from "./redis-clients.js";
+import { CLIENTS, type Connected, ioredis, ioredisCluster, nodeRedis, nodeRedisCluster } from "./redis-clients.js";
 
 let servers: Servers;
 let clustered: Servers;
@@ -72,6 +72,16 @@ for (const [label, connect] of Object.entries(CLIENTS)) {
         },
         { checkEvery: 1 },
       );
+    });
+
+    test("a policy that comes with another connection is noticed before the next begin", async () => {
+      await on(async (store) => {
+        await wins(store, claim("a"));
+        await admin.config("SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru");
+        await admin.call("CLIENT", "KILL", "TYPE", "normal");
+        await until("it is connected again", () => lies(store, "a").then(() => true, () => false));
+        assert.equal(kind(await failure(store.swap(claim("b")))), "evicts");
+      });
     });
 
     test("a full server takes nothing new, and still finishes and replays what it has", async () => {
@@ -165,6 +175,21 @@ for (const [label, connect] of [["ioredis", ioredis], ["redis", nodeRedis]] as c
     });
   });
 
+  test(`${label}: a begin that waits for another connection waits for what is behind it`, async () => {
+    await using(connect(servers.url("redis")), async ({ client }) => {
+      const store = redisStore(client);
+      await wins(store, claim("a"));
+      await lies(store, "a");
+      await admin.config("SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru");
+      assert.ok("on" in client);
+      const waits = new Promise<unknown>((resolve) => {
+        client.on("reconnecting", () => resolve(store.swap(claim("b")).catch((error: unknown) => error)));
+      });
+      await admin.call("CLIENT", "KILL", "TYPE", "normal");
+      assert.equal(kind((await waits) as StoreError), "evicts");
+    });
+  });
+
   test(`${label}: a replica is refused, and a primary that becomes one answers neither asks nor reads`, async () => {
     const other = await startServers("redis");
     const theirs = new Redis(other.url("redis"));
@@ -200,6 +225,30 @@ for (const [label, connect] of [["ioredis", ioredis], ["redis", nodeRedis]] as c
     }
     assert.ok(moved.length > 0);
     for (const told of moved) assert.deepEqual(told, ["STORE_UNUSABLE", true]);
+  });
+}
+
+for (const [label, connect] of [["Cluster of ioredis", ioredisCluster], ["createCluster of redis", nodeRedisCluster]] as const) {
+  test(`${label}: a begin that comes when a node is lost waits for what is behind it`, async () => {
+    const nodes = clustered.urls("cluster").map((url) => new Redis(url));
+    const evict = (...policy: string[]) => Promise.all(nodes.map((node) => node.call("CONFIG", "SET", ...policy)));
+    await using(connect(clustered.urls("cluster")), async ({ client }) => {
+      const store = redisStore(client);
+      const keys = Array.from({ length: 16 }, (_, key) => `${label}-${key}`);
+      for (const key of keys) await wins(store, claim(key));
+      await evict("maxmemory", "100mb", "maxmemory-policy", "allkeys-lru");
+      assert.ok("on" in client);
+      const { on } = client as { on(event: string, heard: () => void): unknown };
+      const waits = new Promise<StoreError[]>((resolve) => {
+        const begin = () => resolve(Promise.all(keys.map((key) => failure(store.swap(claim(`${key}-too`))))));
+        for (const lost of ["-node", "node-reconnecting"]) on.call(client, lost, begin);
+      });
+      for (const node of nodes) await node.call("CLIENT", "KILL", "TYPE", "normal");
+      for (const error of await waits) assert.equal(kind(error), "evicts");
+    }).finally(async () => {
+      await evict("maxmemory", "0", "maxmemory-policy", "noeviction");
+      for (const node of nodes) node.disconnect();
+    });
   });
 }
 

@@ -31,6 +31,8 @@ struct State {
     count: u64,
     /// Connections that were cut on command.
     cuts: u64,
+    /// Connections up to this number hear nothing more.
+    forgotten: u64,
     /// Pieces of replies that are held now, one a connection.
     held: usize,
     closed: bool,
@@ -64,6 +66,7 @@ impl Proxy {
                     open: Vec::new(),
                     count: 0,
                     cuts: 0,
+                    forgotten: 0,
                     held: 0,
                     closed: false,
                 }),
@@ -99,6 +102,13 @@ impl Proxy {
     /// Every reply is lost: requests arrive, and their clients hear nothing.
     pub fn lose(&self) {
         self.shared.set(Replies::Lost);
+    }
+
+    /// The connections that are open now hear nothing more, and do not end: so does a router that
+    /// forgot them. New ones are served.
+    pub fn forget(&self) {
+        let mut state = self.shared.lock();
+        state.forgotten = state.count;
     }
 
     /// Lets `bytes` more of replies pass, over all connections together, and then cuts the one
@@ -241,6 +251,9 @@ impl Shared {
         loop {
             if !state.is_open(number) {
                 return Admitted::ThenCut(0);
+            }
+            if number <= state.forgotten {
+                return Admitted::None;
             }
             match state.replies {
                 Replies::Pass => return Admitted::All,

@@ -3,6 +3,7 @@ import { StoreError } from "../../errors.js";
 import type { Store, Swap, Swapped } from "../../store.js";
 import { inTime } from "../in-time.js";
 import type { RedisClient } from "./client.js";
+import { connectionsOf } from "./connections.js";
 import { fault, meaning } from "./fault.js";
 import { firstError, linkTo } from "./link.js";
 import { checked, type RedisStoreOptions } from "./options.js";
@@ -110,20 +111,3 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
     },
   };
 }
-
-/** Every event after which there may be another server, of any client. */
-const CONNECTED = ["ready", "+node", "node-ready"];
-
-/** How often a client connected, as far as it tells. One listener a client, however many stores it has. */
-function connectionsOf(client: RedisClient): () => number {
-  let counted = counts.get(client);
-  if (!counted) {
-    const count = { connections: 0 };
-    counts.set(client, (counted = count));
-    if ("on" in client) for (const event of CONNECTED) client.on(event, () => (count.connections += 1));
-  }
-  const of = counted;
-  return () => of.connections;
-}
-
-const counts = new WeakMap<object, { connections: number }>();

@@ -1,6 +1,7 @@
 /** How a question goes to the server over the user's own client. */
 import { Buffer } from "node:buffer";
 import type { RedisClient } from "./client.js";
+import { meet } from "./connections.js";
 import { fault, replyCode } from "./fault.js";
 import type { Command } from "./question.js";
 
@@ -78,8 +79,9 @@ interface Cluster {
   getNodeClientForKey?(key: Buffer, isReadonly: boolean): Promise<Client>;
 }
 
-/** Strings come as bytes, and everything else as the client has it by default, whatever it was told. */
-const IN_BYTES = { typeMapping: { 36: Buffer } };
+/** Strings come as bytes, and everything else as the client has it by default, whatever it was told.
+ *  Commands in order: `asap` puts each before those that wait, so a wait for copies before its write. */
+const IN_BYTES = { typeMapping: { 36: Buffer }, asap: false };
 
 /** Commands that are sent in the same turn go out together, in order. */
 function send(client: Client, commands: readonly Command[]): Promise<unknown[]> {
@@ -96,12 +98,17 @@ function nodeRedis(client: Client): Link {
 }
 
 function pool(pool: Pool): Link {
+  // On one client of the pool: on two of them the order would be anybody's.
+  const ask = (commands: readonly Command[]) =>
+    pool.execute((client) => {
+      meet(pool, client);
+      return send(client, commands);
+    });
   return {
     alone: true,
-    // On one client of the pool: on two of them the order would be anybody's.
-    ask: (_key, commands) => pool.execute((client) => send(client, commands)),
+    ask: (_key, commands) => ask(commands),
     learn: () => Promise.resolve(),
-    info: () => pool.execute((client) => send(client, [["INFO"]])),
+    info: () => ask([["INFO"]]),
   };
 }
 
