@@ -9,6 +9,7 @@ use asks::{claim, outcome, read, rev};
 use idemp::{AsyncStore, Decision, Fingerprint, Idempotency, Key, Scope, StoreError, Verdict};
 use idemp_redis::RedisStore;
 use idemp_servers::{Proxy, Redis};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 #[tokio::test]
@@ -68,9 +69,15 @@ async fn connections_that_were_closed_while_nobody_asked_are_made_anew_before_th
         }
     };
     each_asks("first").await;
+    // A task reads from each.
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let reading = tasks();
     server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
-    // Nothing tells when the tasks that read there have seen the end.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let started = Instant::now();
+    while tasks() > reading - 4 {
+        assert!(started.elapsed() < Duration::from_secs(10), "they see it");
+        tokio::task::yield_now().await;
+    }
     each_asks("then").await;
 }
 
