@@ -130,11 +130,11 @@ async fn race(
     println!("{title}");
     for (name, rates) in [(plain.0, &mut reference), (ours.0, &mut measured)] {
         let [low, median, high] = quartiles(rates);
-        println!("  {name:<40} {median:>8.0}/s  [{low:>7.0} .. {high:>7.0}]");
+        println!("  {name:<44} {median:>8.0}/s  [{low:>7.0} .. {high:>7.0}]");
     }
     let [low, median, high] = quartiles(&mut ratios);
     println!(
-        "  {:<40} {median:>8.2}    [{low:>7.2} .. {high:>7.2}]\n",
+        "  {:<44} {median:>8.2}    [{low:>7.2} .. {high:>7.2}]\n",
         "times the rate, round by round"
     );
 }

@@ -68,13 +68,22 @@ export function leave(res: Captured, { own, shared }: Standing): void {
  *  application may be called by another one without being mounted there, and has nothing else in common
  *  with it. */
 export function expressOf(message: IncomingMessage | ServerResponse): object | undefined {
-  let found: object | undefined;
-  let at = Object.getPrototypeOf(message) as object | null;
-  for (; at && !isOfNode(at); at = Object.getPrototypeOf(at) as object | null) {
-    if (Object.hasOwn(at, "app")) found = at;
+  const top = Object.getPrototypeOf(message) as object;
+  let found = expresses.get(top);
+  if (!found) expresses.set(top, (found = { express: expressBehind(top) }));
+  return found.express;
+}
+
+/** By the prototype of a message. An application has one for all its messages. */
+const expresses = new WeakMap<object, { readonly express: object | undefined }>();
+
+function expressBehind(top: object): object | undefined {
+  let outermost: object | undefined;
+  for (let at: object | null = top; at && !isOfNode(at); at = Object.getPrototypeOf(at) as object | null) {
+    if (Object.hasOwn(at, "app")) outermost = at;
   }
-  const express = found && (Object.getPrototypeOf(found) as object);
-  return express && isOfNode(express) ? found : express;
+  const express = outermost && (Object.getPrototypeOf(outermost) as object);
+  return express && isOfNode(express) ? outermost : express;
 }
 
 /** Whether it is the prototype of `IncomingMessage`, or that of `ServerResponse`. */
