@@ -46,6 +46,11 @@ impl Invocation {
     }
 
     /// What the command reads from its standard input.
+    pub(crate) fn envs(self, variables: &[(&str, String)]) -> Self {
+        let one = |all: Self, (name, value): &(&str, String)| all.env(name, &**value);
+        variables.iter().fold(self, one)
+    }
+
     pub(crate) fn input(mut self, text: impl Into<String>) -> Self {
         self.input = Some(text.into());
         self

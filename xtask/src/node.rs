@@ -3,7 +3,7 @@
 use crate::invocation::Invocation;
 use crate::{apt, screen, toolchain, workspace};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The oldest Node that the tools run on: `engines` of `package.json`.
 const OLDEST: Version = (20, 19);
@@ -80,13 +80,19 @@ fn newer(package: &str, version: &str) -> Result<PathBuf, String> {
     let home = toolchain::tools().join(format!("node-{version}"));
     let program = home.join("node_modules").join(package).join("bin/node");
     if !program.is_file() {
-        let install = Invocation::new("npm install --ignore-scripts --no-audit --no-fund --prefix")
-            .arg(home.display().to_string())
-            .arg(format!("{package}@{version}"));
-        screen::say(&format!("installing what is missing: {install}"));
-        install.capture()?;
+        install(&home, package, version)?;
     }
     Ok(program)
+}
+
+/// Brings a package of npm into a folder of its own, without running its scripts.
+pub(crate) fn install(home: &Path, package: &str, version: &str) -> Result<(), String> {
+    let install = Invocation::new("npm install --ignore-scripts --no-audit --no-fund --prefix")
+        .arg(home.display().to_string())
+        .arg(format!("{package}@{version}"));
+    screen::say(&format!("installing what is missing: {install}"));
+    install.capture()?;
+    Ok(())
 }
 
 /// The package that holds Node for this machine, without a script that downloads it.

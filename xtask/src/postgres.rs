@@ -1,8 +1,7 @@
 //! PostgreSQL in other versions than the one that is found: those of npm, below `target/tools`.
 
-use crate::invocation::Invocation;
 use crate::servers::POSTGRES;
-use crate::{node, screen, toolchain};
+use crate::{node, toolchain};
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -22,11 +21,7 @@ pub(crate) fn prepare(version: &str) -> Result<[(&'static str, String); 2], Stri
     let root = home.join("node_modules").join(package);
     let programs = root.join("native/bin");
     if !programs.join("psql").exists() {
-        let install = Invocation::new("npm install --ignore-scripts --no-audit --no-fund --prefix")
-            .arg(home.display().to_string())
-            .arg(format!("{package}@{version}"));
-        screen::say(&format!("installing what is missing: {install}"));
-        install.capture()?;
+        node::install(&home, package, version)?;
         // What npm cannot pack, from the root of the package.
         let links = fs::read(root.join("native/pg-symlinks.json"));
         let links: Vec<HashMap<String, PathBuf>> =

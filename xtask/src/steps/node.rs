@@ -12,10 +12,7 @@ pub(super) fn check(tally: &mut Tally) -> Result<String, Trouble> {
     build_programs()?;
     // Each file has servers of its own, and there are few cores.
     let tests = js::tests_of("tests/node", &["--test-concurrency=2"])?;
-    let tests = [postgres, redis]
-        .into_iter()
-        .fold(tests, |tests, (variable, found)| tests.env(variable, found));
-    count(&tests, tally)
+    count(&tests.envs(&[postgres, redis]), tally)
 }
 
 /// What the tests call: servers, and the other half of what is handed over between the languages.

@@ -73,12 +73,7 @@ pub(super) fn tests_of(
 ) -> Result<Vec<Vec<Invocation>>, Trouble> {
     let programs = programs::built(length)?.iter();
     let programs = programs.filter(|program| step_of(program) == step);
-    let tests = |program: &Program| {
-        let tests = invocation(program, length);
-        places.iter().fold(tests, |tests, (variable, found)| {
-            tests.env(variable, &**found)
-        })
-    };
+    let tests = |program: &Program| invocation(program, length).envs(places);
     let (files, crates): (Vec<&Program>, Vec<_>) = programs.partition(|one| one.name.is_some());
     let mut groups: Vec<_> = files.into_iter().map(|file| vec![tests(file)]).collect();
     if !crates.is_empty() {

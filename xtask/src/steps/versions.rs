@@ -13,12 +13,7 @@ pub(super) fn check(tally: &mut Tally) -> Result<String, Trouble> {
         let places = or_get(postgres::prepare(version), postgres::GET)?;
         tests.extend(stores::tests_of("postgres", Length::Usual, &places)?);
         let in_node = js::tests_about("postgres", "tests/node", &["--test-concurrency=2"])?;
-        let in_node = places
-            .into_iter()
-            .fold(in_node, |tests, (variable, found)| {
-                tests.env(variable, found)
-            });
-        tests.push(vec![in_node]);
+        tests.push(vec![in_node.envs(&places)]);
     }
     count_all(&tests, tally)
 }
